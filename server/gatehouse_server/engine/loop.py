@@ -1,0 +1,192 @@
+"""The engine thread: it alone owns the device, the state tables and the sessions.
+
+A turn of the loop takes everything that was submitted, runs at most one tick of every online model that has work,
+then at most one slice of offline work, and wakes the event loop once for all answers of the turn. It never waits for
+a batch to fill: what comes in while a tick runs makes the next batch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gatehouse_server.engine.observer import Happening, Observer
+from gatehouse_server.engine.ticket import ReplySink, Ticket
+from gatehouse_server.errors import Draining, Overloaded
+
+Answers = list[tuple[Ticket, object]]
+Deliver = Callable[[Answers], None]
+
+
+class Lane(Protocol):
+    """One kind of work that the engine thread does. All calls come from that thread."""
+
+    def accept(self, tickets: Sequence[Ticket], answers: Answers) -> None:
+        """Takes new operations; may answer some of them at once."""
+
+    def has_work(self) -> bool:
+        """Whether `run` would do something."""
+
+    def run(self, answers: Answers) -> None:
+        """Does one tick or slice and appends what it finished."""
+
+    def wakes_in_seconds(self) -> float | None:
+        """In how long `housekeep` has something to do; absent when never."""
+
+    def housekeep(self, answers: Answers) -> None:
+        """Does what is due by time alone, such as expiry."""
+
+    def abandon(self, answers: Answers) -> None:
+        """Answers everything unfinished with Draining, for the end of the grace period."""
+
+
+def deliver_to_sinks(answers: Answers) -> None:
+    """Hands answers to their sinks, then flushes each sink once. Runs on the event loop's thread."""
+    touched: dict[int, ReplySink] = {}
+    for ticket, outcome in answers:
+        ticket.sink.add(ticket.tag, outcome)
+        touched[id(ticket.sink)] = ticket.sink
+    for sink in touched.values():
+        sink.flush()
+
+
+class Engine:
+    """Runs the lanes on one thread and takes work from any other.
+
+    `deliver` is called on the engine thread, once per turn that finished something; it must hand the answers over
+    to the event loop and return at once. `max_queued` bounds the operations that were submitted and not yet answered.
+    """
+
+    def __init__(
+        self,
+        *,
+        lanes: dict[type, Lane],
+        observer: Observer,
+        deliver: Deliver,
+        max_queued: int = 16_384,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lanes = lanes
+        self._distinct_lanes = list(dict.fromkeys(lanes.values()))
+        self._observer = observer
+        self._deliver = deliver
+        self._max_queued = max_queued
+        self.clock = clock
+        self._inbox: deque[Ticket] = deque()
+        self._unanswered = 0
+        self._changed = threading.Condition()
+        self._draining = False
+        self._stopping = False
+        self._turn_began_seconds: float | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="gatehouse-engine", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Queues an operation. Raises Overloaded when the queue is full and Draining when the server stops."""
+        self.submit_all((ticket,))
+
+    def submit_all(self, tickets: Sequence[Ticket]) -> None:
+        """Queues operations in order, all or none. Raises Overloaded when they do not fit, Draining when stopping."""
+        with self._changed:
+            if self._draining:
+                raise Draining()
+            if self._unanswered + len(tickets) > self._max_queued:
+                self._observer.happened(Happening.REFUSED_QUEUE_FULL, len(tickets))
+                raise Overloaded(
+                    f"{self._unanswered} operations are waiting, and {self._max_queued} may",
+                    reason="QUEUE_FULL",
+                    retry_after_seconds=0.1,
+                )
+            self._unanswered += len(tickets)
+            self._inbox.extend(tickets)
+            self._changed.notify()
+
+    @property
+    def unanswered(self) -> int:
+        """How many operations were submitted and not yet answered."""
+        return self._unanswered
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread, if anything did."""
+        return self._failure
+
+    def stuck_for_seconds(self) -> float:
+        """For how long the present turn has been running; 0 while the engine waits for work."""
+        began = self._turn_began_seconds
+        return 0.0 if began is None else max(0.0, self.clock() - began)
+
+    def drain(self) -> None:
+        """From now on refuses new operations; what was submitted is finished."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Answers what is unfinished with Draining and ends the thread; tells whether it ended in time."""
+        with self._changed:
+            self._draining = True
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        answers: Answers = []
+        try:
+            while self._turn(answers):
+                answers = []
+        except BaseException as failure:  # the thread's last words: liveness reports it, callers are told
+            self._failure = failure
+            with self._changed:
+                self._draining = True
+                lost = list(self._inbox)
+                self._inbox.clear()
+            answers += [(ticket, failure) for ticket in lost]
+            for lane in self._distinct_lanes:
+                lane.abandon(answers)
+            self._deliver(answers)
+            raise
+
+    def _turn(self, answers: Answers) -> bool:
+        """One turn; false when it was the last. Appends to `answers`, so that a breaking lane loses none of them."""
+        tickets, stopping = self._take()
+        self._turn_began_seconds = self.clock()
+        for lane, batch in self._by_lane(tickets):
+            lane.accept(batch, answers)
+        for lane in self._distinct_lanes:
+            lane.housekeep(answers)
+            if stopping:
+                lane.abandon(answers)
+            elif lane.has_work():
+                lane.run(answers)
+        if answers:
+            with self._changed:
+                self._unanswered -= len(answers)
+            self._deliver(answers)
+        self._turn_began_seconds = None
+        return not stopping
+
+    def _take(self) -> tuple[list[Ticket], bool]:
+        """Everything submitted since the last turn; waits only when no lane has work."""
+        busy = any(lane.has_work() for lane in self._distinct_lanes)
+        wakes = [seconds for lane in self._distinct_lanes if (seconds := lane.wakes_in_seconds()) is not None]
+        with self._changed:
+            if not self._inbox and not busy and not self._stopping:
+                self._changed.wait(max(0.0, min(wakes)) if wakes else None)
+            tickets = list(self._inbox)
+            self._inbox.clear()
+            return tickets, self._stopping
+
+    def _by_lane(self, tickets: Sequence[Ticket]) -> list[tuple[Lane, list[Ticket]]]:
+        batches: dict[Lane, list[Ticket]] = {}
+        for ticket in tickets:
+            batches.setdefault(self._lanes[type(ticket.operation)], []).append(ticket)
+        return list(batches.items())

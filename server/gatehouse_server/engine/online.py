@@ -1,0 +1,113 @@
+"""The online engine of one model: a queue of jobs, run tick by tick."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from gatehouse_server.engine.assembly import Chosen, assemble, distribute
+from gatehouse_server.engine.job import Job
+from gatehouse_server.engine.observer import Happening, Observer, OnlineTick
+from gatehouse_server.engine.online_backend import OnlineBackend
+from gatehouse_server.engine.policy import OnlineBatching, select
+from gatehouse_server.errors import DeadlineExpired, InvalidInput
+
+log = structlog.get_logger(__name__)
+
+
+class OnlineEngine:
+    """Schedules, runs and publishes the jobs of one model. All calls come from the engine thread."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        backend: OnlineBackend,
+        batching: OnlineBatching,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._model = model
+        self._backend = backend
+        self._batching = batching
+        self._observer = observer
+        self._clock = clock
+        self._queue: deque[Job] = deque()
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Size of one state in bytes."""
+        return self._backend.bytes_per_row
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for a tick."""
+        return len(self._queue)
+
+    def submit(self, job: Job) -> None:
+        """Queues a job for the next tick."""
+        self._queue.append(job)
+
+    def tick(self) -> None:
+        """Schedules, runs and publishes one batch of what waits now."""
+        began = self._clock()
+        selection = select(self._queue, self._batching, began)
+        for job in selection.expired:
+            self._observer.happened(Happening.DROPPED_DEADLINE)
+            job.finished(job, DeadlineExpired())
+        if selection.chosen:
+            self._run(selection.chosen, began)
+
+    def _run(self, chosen: Chosen, began: float) -> None:
+        queue_seconds = []
+        for job, _ in chosen:
+            if job.started_seconds is None:
+                job.started_seconds = began
+                queue_seconds.append(began - job.received_seconds)
+        try:
+            assembled = assemble(chosen)
+            formed = self._clock()
+            answer = self._backend.run(assembled.batch)
+            computed = self._clock()
+            if answer.head is not None:
+                distribute(assembled, answer.head)
+        except Exception as failure:
+            # Source rows are untouched, so every session stands where it stood; only this tick's jobs are lost.
+            log.exception("tick failed", model=self._model, sessions=len(chosen))
+            for job, _ in chosen:
+                job.finished(job, failure)
+            return
+        for (job, steps), finite in zip(chosen, [*answer.finite.tolist(), *[True] * len(chosen)], strict=False):
+            self._advance(job, steps, finite=finite, now=computed)
+        self._observer.online_tick(
+            OnlineTick(
+                model=self._model,
+                sessions=len(chosen),
+                steps=len(assembled.batch.inputs),
+                outputs=0 if assembled.batch.head is None else len(assembled.batch.head.rows),
+                form_seconds=formed - began,
+                compute_seconds=computed - formed,
+                publish_seconds=self._clock() - computed,
+                queue_seconds=queue_seconds,
+            )
+        )
+
+    def _advance(self, job: Job, steps: int, *, finite: bool, now: float) -> None:
+        """Moves a job on by its steps; finishes it when there are no more, and requeues it otherwise."""
+        job.consumed += steps
+        job.ended_seconds = now
+        if not finite:
+            job.finished(
+                job,
+                InvalidInput(
+                    "the state would become infinite or not a number; nothing was applied. Scale the inputs down",
+                    reason="STATE_NOT_FINITE",
+                ),
+            )
+        elif job.remaining:
+            job.source_row = job.target_row
+            self._queue.append(job)
+        else:
+            job.finished(job, None)

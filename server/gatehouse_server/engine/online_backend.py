@@ -1,0 +1,83 @@
+"""The port between the online engine and a device: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRequest:
+    """Which states go through the output layer, and what is read there.
+
+    `rows` (M,) index the states of the tick: first the B source states, then the Z peeked states, then the N states
+    after each packed step. `k` best entries of each are answered (0: none). `suppressed` (M,) says where entries that
+    are never suggested are left out of the best. `score_rows` and `score_tokens` (C,) ask for the log-probability
+    of a token at a position of `rows`; `vector_rows` for the whole output; `restricted` for the k best among
+    given ids, as (position in `rows`, ids, k).
+    """
+
+    rows: Ids
+    k: int
+    suppressed: Flags | None
+    score_rows: Ids
+    score_tokens: Ids
+    vector_rows: Ids
+    restricted: Sequence[tuple[int, Ids, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineBatch:
+    """A tick: B sequences with ragged chunks, longest first, and Z states that are only looked at.
+
+    `inputs` is packed time-major, (N,) int64 or (N, F) float32, with `batch_sizes` rows at each step. States are
+    read from `source_rows` (B,) and left in `target_rows` (B,).
+    """
+
+    inputs: Ids | Floats
+    batch_sizes: tuple[int, ...]
+    source_rows: Ids
+    target_rows: Ids
+    peeked_rows: Ids
+    head: HeadRequest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadAnswer:
+    """`best_ids` and `best_values` (M, k), `scores` (C,), `vectors` (number of vector rows, V), `restricted` in order.
+
+    Values are natural log-probabilities, normalised over the whole vocabulary, or plain values of a regression.
+    """
+
+    best_ids: Ids
+    best_values: Floats
+    scores: Floats
+    vectors: Floats
+    restricted: Sequence[tuple[Ids, Floats]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineAnswer:
+    """`finite` (B,): whether a sequence's new state is finite. `head` is there when it was asked for."""
+
+    finite: Flags
+    head: HeadAnswer | None
+
+
+class OnlineBackend(Protocol):
+    """A model on a device with its table of states. Used by one thread."""
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Size of one state."""
+
+    def run(self, batch: OnlineBatch) -> OnlineAnswer:
+        """Computes a tick. When it raises, no row but the targets may have changed."""

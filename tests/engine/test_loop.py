@@ -1,0 +1,187 @@
+"""The engine thread: takes work from anywhere, answers once per turn, refuses when full, drains and stops."""
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+from gatehouse_server.engine.loop import Engine, deliver_to_sinks
+from gatehouse_server.engine.observer import SilentObserver
+from gatehouse_server.engine.ticket import Ticket
+from gatehouse_server.errors import Draining, Overloaded
+
+
+@dataclass(frozen=True)
+class Question:
+    """Work of the test's lane."""
+
+    number: int
+
+
+class GatedLane:
+    """Answers what it has when its gate is open, all at once."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.gate = threading.Event()
+        self.running = threading.Event()
+        if is_open:
+            self.gate.set()
+        self.held = []
+        self.turns = 0
+
+    def accept(self, tickets, answers):
+        self.held.extend(tickets)
+
+    def has_work(self):
+        return bool(self.held)
+
+    def run(self, answers):
+        self.running.set()
+        self.gate.wait(timeout=30)
+        self.turns += 1
+        answers.extend((ticket, ticket.operation.number) for ticket in self.held)
+        self.held.clear()
+
+    def wakes_in_seconds(self):
+        return None
+
+    def housekeep(self, answers):
+        pass
+
+    def abandon(self, answers):
+        answers.extend((ticket, Draining()) for ticket in self.held)
+        self.held.clear()
+
+
+class Inbox:
+    """Collects deliveries and lets the test wait for them."""
+
+    def __init__(self) -> None:
+        self.deliveries = []
+        self._changed = threading.Condition()
+
+    def deliver(self, answers):
+        with self._changed:
+            self.deliveries.append(answers)
+            self._changed.notify_all()
+
+    def outcomes(self, count):
+        """The first `count` outcomes, in order of delivery."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: sum(map(len, self.deliveries)) >= count, timeout=30)
+            return [outcome for answers in self.deliveries for _, outcome in answers]
+
+
+def make_engine(lane, inbox, **settings):
+    """An engine with one lane, started."""
+    engine = Engine(lanes={Question: lane}, observer=SilentObserver(), deliver=inbox.deliver, **settings)
+    engine.start()
+    return engine
+
+
+def ticket(number):
+    """A ticket nobody waits for."""
+    return Ticket(operation=Question(number), sink=None, tag=number, received_seconds=0.0)
+
+
+def test_what_comes_in_while_a_tick_runs_makes_the_next_batch():
+    """Work that waits is answered together: one wake-up for all of it."""
+    lane, inbox = GatedLane(is_open=False), Inbox()
+    engine = make_engine(lane, inbox)
+    engine.submit(ticket(0))
+    assert lane.running.wait(timeout=30)
+    for number in range(1, 50):
+        engine.submit(ticket(number))
+    lane.gate.set()
+    assert inbox.outcomes(50) == list(range(50))
+    assert [len(answers) for answers in inbox.deliveries] == [1, 49]
+    assert engine.stop(30)
+
+
+def test_a_full_queue_refuses_and_says_when_to_try_again():
+    """Operations beyond the bound are refused, all of a message or none; answered ones make room."""
+    lane, inbox = GatedLane(is_open=False), Inbox()
+    engine = make_engine(lane, inbox, max_queued=3)
+    engine.submit_all([ticket(0), ticket(1)])
+    with pytest.raises(Overloaded) as caught:
+        engine.submit_all([ticket(2), ticket(3)])
+    assert caught.value.reason == "QUEUE_FULL"
+    assert caught.value.retry_after_seconds > 0
+    engine.submit(ticket(4))
+    lane.gate.set()
+    inbox.outcomes(3)
+    engine.submit(ticket(5))
+    assert inbox.outcomes(4)[-1] == 5
+    assert engine.stop(30)
+
+
+def test_draining_refuses_new_work_and_finishes_the_old():
+    """After drain, what was submitted is answered, and nothing new is taken."""
+    lane, inbox = GatedLane(is_open=False), Inbox()
+    engine = make_engine(lane, inbox)
+    engine.submit(ticket(0))
+    engine.drain()
+    with pytest.raises(Draining):
+        engine.submit(ticket(1))
+    lane.gate.set()
+    assert inbox.outcomes(1) == [0]
+    assert engine.stop(30)
+
+
+def test_stopping_answers_what_is_unfinished():
+    """Whoever still waits at the end is told that the server is going."""
+    lane, inbox = GatedLane(is_open=False), Inbox()
+    engine = make_engine(lane, inbox)
+    engine.submit(ticket(0))
+    assert lane.running.wait(timeout=30)
+    engine.submit(ticket(1))
+    stopper = threading.Thread(target=engine.stop, args=(30,))
+    stopper.start()
+    with pytest.raises(Draining):
+        while True:
+            engine.submit(ticket(2))
+    lane.gate.set()
+    stopper.join(timeout=30)
+    outcomes = inbox.outcomes(2)
+    assert outcomes[0] == 0
+    assert all(isinstance(outcome, Draining) for outcome in outcomes[1:])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_lane_that_breaks_ends_the_engine_visibly():
+    """A bug in a lane is kept as the engine's failure; who waits is answered, and nothing more is taken."""
+
+    class Broken(GatedLane):
+        def run(self, answers):
+            raise ZeroDivisionError
+
+    inbox = Inbox()
+    engine = make_engine(Broken(), inbox)
+    engine.submit(ticket(0))
+    engine._thread.join(timeout=30)
+    assert isinstance(engine.failure, ZeroDivisionError)
+    assert isinstance(inbox.outcomes(1)[0], Draining)
+    with pytest.raises(Draining):
+        engine.submit(ticket(1))
+
+
+def test_each_sink_is_flushed_once_per_turn():
+    """All answers of a turn for one stream are added before it is flushed, so they leave in one message."""
+
+    class Sink:
+        def __init__(self):
+            self.calls = []
+
+        def add(self, tag, outcome):
+            self.calls.append((tag, outcome))
+
+        def flush(self):
+            self.calls.append("flush")
+
+    one, other = Sink(), Sink()
+    answers = [
+        (Ticket(operation=None, sink=sink, tag=tag, received_seconds=0.0), tag * 10)
+        for sink, tag in ((one, 1), (other, 2), (one, 3))
+    ]
+    deliver_to_sinks(answers)
+    assert one.calls == [(1, 10), (3, 30), "flush"]
+    assert other.calls == [(2, 20), "flush"]
