@@ -1,0 +1,1 @@
+"""The tape: sessions, revisions, positions, suggestions. Knows no gRPC, no protobuf, no Prometheus."""

@@ -1,0 +1,48 @@
+"""A model that sessions run on: what is needed of it to check, compute and answer their writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gatehouse_server.engine.online import OnlineEngine
+from gatehouse_server.engine.rows import RowPool
+from gatehouse_server.models.text import TextCodec
+from gatehouse_server.sessions.limits import SessionLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HostedModel:
+    """An online model with its engine and its table's rows.
+
+    `width` is V for token input, N for features. `output_size` is the head's, 0 without a head. `texts` gives the
+    text of an output index. `ranks` tells whether the best entries of its output mean anything (not of a regression),
+    `scores_tokens` whether its outputs are predictions of its own input.
+    """
+
+    key: str
+    engine: OnlineEngine
+    rows: RowPool
+    limits: SessionLimits
+    keeps_tokens: bool
+    width: int
+    output_size: int
+    ranks: bool
+    scores_tokens: bool
+    text: TextCodec | None
+    sentence_starts_over: bool
+    texts: Callable[[int], str]
+
+    @property
+    def takes(self) -> str:
+        """What a step of the model is, for messages."""
+        return "token ids or text" if self.keeps_tokens else f"feature vectors of {self.width} values"
+
+    def no_steps(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Inputs of a job that only looks at a state."""
+        if self.keeps_tokens:
+            return np.empty(0, dtype=np.int64)
+        return np.empty((0, self.width), dtype=np.float32)

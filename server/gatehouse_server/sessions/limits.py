@@ -1,0 +1,38 @@
+"""How many sessions, how long and how large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """Bounds of the session table and of each session.
+
+    `recent_writes` is how many accepted writes a session can answer again, and so how many a client may leave
+    unanswered. `remembered_*` bound the memory of lost sessions, which tells an expired one from one that never was.
+    """
+
+    max_sessions: int = 10_000
+    idle_seconds: float = 3600.0
+    recent_writes: int = 8
+    max_write_steps: int = 4096
+    max_tape_steps: int = 1_000_000
+    remembered_lost_sessions: int = 1_000_000
+    remembered_lost_seconds: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_sessions", "recent_writes", "max_write_steps", "max_tape_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, and has to be at least 1")
+        if self.idle_seconds <= 0:
+            raise ValueError(f"idle_seconds is {self.idle_seconds}, and has to be positive")
+
+    @property
+    def rows_per_session(self) -> int:
+        """The most rows of the state table that one session can hold at a time.
+
+        One current state, one before each recent write, and, while an operation runs, a restored state, a new
+        one and a provisional one.
+        """
+        return 1 + self.recent_writes + 3

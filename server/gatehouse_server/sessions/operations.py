@@ -1,0 +1,93 @@
+"""What a client can ask of a session: plain objects, checked for form but not yet against a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gatehouse_server.errors import GatehouseError
+
+Tokens = npt.NDArray[np.int64]
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRequest:
+    """What a write asks back.
+
+    `k`: how many of the best entries, absent for none. `every_step`: at each step instead of the last.
+    `scores`: log-probability of each consumed token. `vector`: the whole output.
+    """
+
+    k: int | None = None
+    every_step: bool = False
+    scores: bool = False
+    vector: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Puts steps at a position.
+
+    `inputs` is an int64 array (T,) of token ids, a text, a float32 array (T, N) of features, or absent for a
+    write that only moves. `at` is absent for the end of the tape. `revision` needs `incarnation` and `at`.
+    """
+
+    session_id: str
+    incarnation: int | None = None
+    revision: int | None = None
+    at: int | None = None
+    inputs: Tokens | Features | str | None = None
+    outputs: OutputRequest = OutputRequest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedWrite:
+    """A write of a stream that is malformed: answered with `error`, in its session's order.
+
+    It goes through the session like any other, so that writes sent after it under later revisions are refused too.
+    """
+
+    session_id: str
+    revision: int | None
+    error: GatehouseError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggest:
+    """Asks for the `k` likeliest words after `text`. Makes the session when there is none of this `session_id`."""
+
+    session_id: str | None
+    model: str | None
+    text: str
+    k: int
+    exclude: tuple[str, ...] = ()
+    extra_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSession:
+    """Starts a session of `model`; `request_id` makes a repeated call answer with the same session."""
+
+    model: str
+    session_id: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetSession:
+    """Asks where a session stands."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSession:
+    """Ends a session."""
+
+    session_id: str
+
+
+Operation = Write | RefusedWrite | Suggest | CreateSession | GetSession | DeleteSession

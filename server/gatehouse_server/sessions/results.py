@@ -1,0 +1,92 @@
+"""What a session answers: plain objects that the transport encodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """Where a session stands. `expires_in_seconds` counts from the moment of the answer."""
+
+    incarnation: int
+    revision: int
+    position: int
+    oldest_restorable_position: int
+    durable_revision: int
+    expires_in_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session and its limits; answers CreateSession and GetSession. `model` is `name@version`."""
+
+    session_id: str
+    model: str
+    state: SessionState
+    max_unanswered_writes: int
+    max_write_steps: int
+    max_tape_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where an operation's time went."""
+
+    queue_seconds: float
+    compute_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput:
+    """Outputs after the step that reached `position`. Arrays are (k,) and, for `vector`, (V,) float32."""
+
+    position: int
+    best_ids: npt.NDArray[np.int64] | None = None
+    best_log_probabilities: npt.NDArray[np.float32] | None = None
+    best_texts: tuple[str, ...] = ()
+    vector: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """Answers Write. `scores` and `token_ids` are (T,) or empty."""
+
+    session_id: str
+    state: SessionState
+    timing: Timing
+    steps: tuple[StepOutput, ...] = ()
+    scores: npt.NDArray[np.float32] | None = None
+    token_ids: npt.NDArray[np.int64] | None = None
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """One suggested word with its natural log-probability over the full vocabulary."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuggestResult:
+    """Answers Suggest."""
+
+    session_id: str
+    state: SessionState
+    timing: Timing
+    suggestions: tuple[Suggestion, ...]
+    prefix: str
+    rebuilt: bool
+    computed_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDeleted:
+    """Answers DeleteSession."""
+
+    session_id: str

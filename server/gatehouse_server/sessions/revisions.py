@@ -1,0 +1,79 @@
+"""The rule of exactly once: what a write's revision means for a session. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gatehouse_server.errors import PrecedingWriteRefused, RevisionConflict, StateBehind
+from gatehouse_server.sessions.operations import OutputRequest
+from gatehouse_server.sessions.session import AcceptedWrite, Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revised:
+    """A write's claim: it makes `revision` of the life `incarnation`; `digest` tells its content."""
+
+    incarnation: int
+    revision: int
+    digest: bytes
+
+
+def digest(
+    at: int, inputs: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None, outputs: OutputRequest
+) -> bytes:
+    """A write's content in 16 bytes: position, decoded inputs and outputs asked for, never serialized bytes."""
+    content = hashlib.blake2b(digest_size=16)
+    content.update(repr((at, outputs.k, outputs.every_step, outputs.scores, outputs.vector)).encode())
+    if inputs is not None:
+        content.update(repr((inputs.dtype.str, inputs.shape)).encode())
+        content.update(np.ascontiguousarray(inputs).data)
+    return content.digest()
+
+
+def judge(session: Session, write: Revised) -> AcceptedWrite | None:
+    """The accepted write that this one repeats, or None when it is to be applied now.
+
+    Raises StateBehind when the session is in another life or has less than the client believes, RevisionConflict when
+    the write is too old to be answered again or differs from what was accepted, PrecedingWriteRefused when it
+    was sent after a write that was refused.
+    """
+    if write.incarnation != session.incarnation:
+        raise StateBehind(
+            f"the session was made anew: its incarnation is {session.incarnation}, not {write.incarnation}. "
+            f"It stands at revision {session.revision}, position {session.position}",
+            metadata=standing(session),
+        )
+    if write.revision == session.revision + 1:
+        return None
+    if write.revision > session.revision + 1:
+        if session.refused:
+            raise PrecedingWriteRefused(
+                f"a write before this one was refused. Send revision {session.revision + 1} next",
+                metadata=standing(session),
+            )
+        raise StateBehind(
+            f"the session is at revision {session.revision}, so the next write makes {session.revision + 1}, "
+            f"not {write.revision}. Send again what came after revision {session.revision}",
+            metadata=standing(session),
+        )
+    for accepted in session.recent:
+        if accepted.revision == write.revision and accepted.digest == write.digest:
+            return accepted
+    raise RevisionConflict(
+        f"revision {write.revision} was another write, or is too old to be answered again. "
+        f"The session is at revision {session.revision}; the next write makes {session.revision + 1}",
+        metadata=standing(session),
+    )
+
+
+def standing(session: Session) -> dict[str, str]:
+    """Where the session stands, as an error's metadata."""
+    return {
+        "incarnation": str(session.incarnation),
+        "revision": str(session.revision),
+        "position": str(session.position),
+    }
