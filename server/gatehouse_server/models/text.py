@@ -1,0 +1,156 @@
+"""What a model with a tokenizer makes of text, in both directions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tokenizers import Tokenizer
+
+from gatehouse_server.errors import InvalidInput
+from gatehouse_server.models.capitalisation import capitalise, style
+from gatehouse_server.models.sections import SentenceEnd
+from gatehouse_server.models.typed import TypedText, split_typed
+from gatehouse_server.models.vocabulary import Ids, Vocabulary
+from gatehouse_server.models.window import Alignment, align_window
+
+
+class TextCodec:
+    """A tokenizer with the words' display forms and what is never suggested. Safe to use from several
+    threads.
+
+    Raises `ValueError` when a special token is not in the vocabulary.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        unknown_token: str | None = None,
+        start_token: str | None = None,
+        end_token: str | None = None,
+        display: Mapping[str, str] | None = None,
+        blocked: Iterable[str] = (),
+    ) -> None:
+        # A tokenizer file may ask for truncation or padding, which would lose or invent steps without a word;
+        # and a special token that a user types is text, not control.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        own_unknown = getattr(tokenizer.model, "unk_token", None)
+        self.unknown_id = _special_id(tokenizer, "unknown_token", unknown_token)
+        if self.unknown_id is None and own_unknown is not None:
+            self.unknown_id = tokenizer.token_to_id(own_unknown)
+        self.start_id = _special_id(tokenizer, "start_token", start_token)
+        self.end_id = _special_id(tokenizer, "end_token", end_token)
+        control_ids = {self.unknown_id, self.start_id, self.end_id} - {None}
+        self.vocabulary = Vocabulary(
+            tokenizer,
+            display=display or {},
+            blocked=blocked,
+            control_ids=[number for number in control_ids if number is not None],
+        )
+
+    @property
+    def suppressed_ids(self) -> frozenset[int]:
+        """Never suggested: unknown, start and end token, other control tokens, and blocked words."""
+        return self.vocabulary.suppressed_ids
+
+    @property
+    def punctuation_ids(self) -> frozenset[int]:
+        """Tokens without any letter or digit, control tokens apart."""
+        return self.vocabulary.punctuation_ids
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`, without special tokens. Raises `InvalidInput` for text that is not
+        Unicode.
+        """
+        return self.encode_many([text])[0]
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, several at once (on the tokenizer's own threads, unless it is told
+        otherwise).
+
+        Raises `InvalidInput` when any of them is not Unicode.
+        """
+        try:
+            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (UnicodeEncodeError, TypeError) as error:
+            raise _not_encodable(error) from error
+        return [encoding.ids for encoding in encodings]
+
+    def surface(self, token_id: int) -> str:
+        """The display form of a token: "i" is shown as "I"."""
+        return self.vocabulary.surfaces[token_id]
+
+    def completions(self, prefix: str) -> Ids:
+        """The ids, ascending, of the words that may be suggested and begin with `prefix`, compared without
+        case.
+        """
+        return self.vocabulary.completions(prefix)
+
+    def ids_of_word(self, word: str) -> tuple[int, ...]:
+        """The ids of all spellings of `word`, compared without case (for excluding it)."""
+        return self.vocabulary.ids_of_word(word)
+
+    def split_for_suggest(self, text: str, sentence_end: SentenceEnd) -> TypedText:
+        """Take the text before a cursor apart. Raises `InvalidInput` for text that is not Unicode."""
+        try:
+            return split_typed(self._tokenizer, self.vocabulary, text, sentence_end)
+        except (UnicodeEncodeError, TypeError) as error:
+            raise _not_encodable(error) from error
+
+    def style(self, candidate: str, prefix: str, at_sentence_start: bool) -> str:
+        """`candidate`, a display form, in the capitals of the typed `prefix`."""
+        return style(candidate, prefix, at_sentence_start)
+
+    def suggested(self, word: str, typed: TypedText) -> str:
+        """`word`, a display form, in the capitals and with the apostrophe of the text that was typed."""
+        shown = capitalise(word, typed.capitalisation)
+        return shown.replace("'", "’") if typed.curly_apostrophe else shown
+
+    def align(self, tape_ids: Sequence[int], typed: TypedText) -> Alignment:
+        """How the tape becomes the one that `typed` asks for: `tape[:kept] +
+        typed.stable_ids[appended_from:]`.
+        """
+
+        def continues(length: int) -> bool:
+            return self._may_end_with(tape_ids, length, typed.cut_word)
+
+        return align_window(
+            tape_ids,
+            typed.stable_ids,
+            bool(typed.cut_word),
+            window_is_whole=typed.is_whole,
+            cut_tokens=typed.cut_tokens,
+            continues=continues,
+        )
+
+    def _may_end_with(self, tape_ids: Sequence[int], length: int, cut_word: str) -> bool:
+        """Whether the words of `tape_ids[:length]` may end with `cut_word`; a control token may stand for
+        anything.
+        """
+        rest = self.vocabulary.fold(cut_word)
+        for index in range(length - 1, -1, -1):
+            if tape_ids[index] in self.vocabulary.control_ids:
+                return True
+            word = self.vocabulary.key(tape_ids[index])
+            if word.endswith(rest):
+                return True
+            if not rest.endswith(word):
+                return False
+            rest = rest.removesuffix(word)
+        return False
+
+
+def _special_id(tokenizer: Tokenizer, role: str, token: str | None) -> int | None:
+    if token is None:
+        return None
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"{role}: expected a token of the vocabulary, got {token!r}")
+    return int(number)
+
+
+def _not_encodable(error: Exception) -> InvalidInput:
+    return InvalidInput.of_field(
+        "text", f"expected Unicode text, got what cannot be encoded ({error})", reason="TEXT_NOT_ENCODABLE"
+    )
