@@ -1,0 +1,1 @@
+"""Scripts that measure; the last line each prints is JSON."""

@@ -1,0 +1,172 @@
+"""A whole network: input, recurrent stack, pooling, head, with the state outside.
+
+`scan` and `step` serve sequences that grow (one direction); `encode` and `summarize` take whole sequences in
+either direction. A row's results do not depend on the batch size, its place, its neighbours or the chunks it
+came in, to the bit, wherever `reproducible` is true and torch computes with one intra-op thread.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gatehouse_server.network.head import Head
+from gatehouse_server.network.packing import check_batch_sizes
+from gatehouse_server.network.parameters import check_parameters
+from gatehouse_server.network.pooling import last_of, maximum_of, mean_of
+from gatehouse_server.network.reading import Reader
+from gatehouse_server.network.spec import NetworkSpec, TokenInputSpec, parameter_shapes
+from gatehouse_server.network.stack import Stack
+from gatehouse_server.network.state import State, StateLayout
+from gatehouse_server.network.workspace import Workspace
+
+_DEFAULT_FOLD_LIMIT_BYTES = 128 * 2**20
+
+
+class Network:
+    """Built once from parameters, then used by one thread at a time: scratch memory is part of it."""
+
+    def __init__(self, *, spec: NetworkSpec, stack: Stack, head: Head | None, device: torch.device) -> None:
+        """Use `build`."""
+        self.spec = spec
+        self.head = head
+        self.device = device
+        self._stack = stack
+
+    @classmethod
+    def build(
+        cls,
+        spec: NetworkSpec,
+        parameters: Mapping[str, Tensor],
+        device: torch.device | str = "cpu",
+        fold_limit_bytes: int = _DEFAULT_FOLD_LIMIT_BYTES,
+    ) -> "Network":
+        """Build from float32 or float16 `parameters`, named and shaped as `parameter_shapes(spec)` says.
+
+        Token input is folded into the first layer (one table row for each token) if that takes at most
+        `fold_limit_bytes`. Raises ValueError ("expected ... got ...") for wrong names, shapes or values.
+        """
+        check_parameters(parameters, parameter_shapes(spec))
+        device = torch.device(device)
+        with torch.inference_mode():
+            placed = {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
+            workspace = Workspace(device)
+            stack = Stack(spec, placed, workspace, fold_limit_bytes)
+            head = None
+            if spec.head is not None:
+                weight = placed["embedding.weight" if spec.head.tied else "head.weight"]
+                head = Head(spec.head, weight, placed.get("head.bias"), workspace)
+            return cls(spec=spec, stack=stack, head=head, device=device)
+
+    @property
+    def layout(self) -> StateLayout:
+        """The layout of the state. Raises ValueError for a bidirectional network, which has none."""
+        return self._stack.layout
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the weights in use, padding included, the folded tables not."""
+        return self._stack.parameter_bytes + (0 if self.head is None else self.head.dense.bytes)
+
+    @property
+    def folded_bytes(self) -> int:
+        """Bytes of the folded input tables; 0 if the input is not folded."""
+        return self._stack.folded_bytes
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether every matrix product proved that rows are independent of each other to the bit."""
+        return self._stack.reproducible and (self.head is None or self.head.dense.reproducible)
+
+    @torch.inference_mode()
+    def scan(self, inputs: Tensor, batch_sizes: Sequence[int], state: State) -> Tensor:
+        """Consume packed inputs, token ids (N,) int64 or features (N, F), and update `state` in place.
+
+        Rows of `state` are sorted like the sequences, longest first; rows beyond `batch_sizes[0]` stay as
+        they are. Returns the top layer's output of every step, packed (N, R): a view of the state (one step)
+        or of scratch memory (several), valid until the next call and not to be written to. Raises ValueError
+        for a bidirectional network and for inputs or states of the wrong shape.
+        """
+        self._check(inputs, batch_sizes)
+        self.layout.check(state, batch_sizes[0])
+        return self._stack.scan(inputs, batch_sizes, state)
+
+    @torch.inference_mode()
+    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step without side effects: inputs (B,) or (B, F) -> output (B, R) and the new state."""
+        new_state = tuple(part.clone() for part in state)
+        outputs = self.scan(inputs, (inputs.shape[0],), new_state)
+        return outputs.clone(), new_state
+
+    @torch.inference_mode()
+    def encode(self, inputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
+        """Whole sequences from the zero state, in one or both directions: outputs packed (N, R).
+
+        A view of scratch memory, valid until the next call.
+        """
+        self._check(inputs, batch_sizes)
+        outputs, _ = self._stack.encode(inputs, batch_sizes)
+        return outputs
+
+    @torch.inference_mode()
+    def summarize(self, inputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
+        """Whole sequences from the zero state, pooled as the specification says: (B, R * poolings).
+
+        `encode` and `pool` in one, for every merge. Raises ValueError if the specification names no pooling.
+        """
+        self._check(inputs, batch_sizes)
+        outputs, last = self._stack.encode(inputs, batch_sizes)
+        return self._pool(outputs, batch_sizes, last)
+
+    @torch.inference_mode()
+    def pool(self, outputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
+        """Packed outputs of `encode` (N, R) -> (B, R * poolings), poolings joined in their order.
+
+        Raises ValueError if the specification names no pooling, or "last" for a bidirectional network whose
+        merge is not "concat": its directions end at different steps, which merged outputs no longer tell (use
+        `summarize`).
+        """
+        check_batch_sizes(batch_sizes, outputs.shape[0])
+        last = None
+        if "last" in self.spec.pooling:
+            last = self._last_of(outputs, batch_sizes)
+        return self._pool(outputs, batch_sizes, last)
+
+    def reader(self) -> Reader:
+        """`summarize` in small pieces, between which the network may be used. No pooling means "last"."""
+        return Reader(self._stack, self.spec.pooling or ("last",))
+
+    def _last_of(self, outputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
+        recurrent = self.spec.recurrent
+        if not recurrent.bidirectional:
+            return last_of(outputs, batch_sizes)
+        if recurrent.merge != "concat":
+            raise ValueError(f'pooling "last" with merge "{recurrent.merge}" needs summarize, not pool')
+        width = recurrent.output_size // 2
+        ends = last_of(outputs[:, :width], batch_sizes)
+        return torch.cat([ends, outputs[: batch_sizes[0], width:]], dim=1)
+
+    def _pool(self, outputs: Tensor, batch_sizes: Sequence[int], last: Tensor | None) -> Tensor:
+        if not self.spec.pooling:
+            raise ValueError("pooling: expected at least one kind in the specification, got none")
+        pooled: list[Tensor] = []
+        for kind in self.spec.pooling:
+            if kind == "mean":
+                pooled.append(mean_of(outputs, batch_sizes))
+            elif kind == "max":
+                pooled.append(maximum_of(outputs, batch_sizes))
+            else:
+                assert last is not None
+                pooled.append(last)
+        return torch.cat(pooled, dim=1)
+
+    def _check(self, inputs: Tensor, batch_sizes: Sequence[int]) -> None:
+        check_batch_sizes(batch_sizes, inputs.shape[0])
+        if isinstance(self.spec.input, TokenInputSpec):
+            if inputs.dim() != 1 or inputs.dtype != torch.int64:
+                raise ValueError(f"inputs: expected int64 ids (N,), got {inputs.dtype} {tuple(inputs.shape)}")
+        elif inputs.dim() != 2 or inputs.shape[1] != self.spec.input.size or inputs.dtype != torch.float32:
+            raise ValueError(
+                f"inputs: expected float32 (N, {self.spec.input.size}), "
+                f"got {inputs.dtype} {tuple(inputs.shape)}"
+            )
