@@ -59,13 +59,11 @@ class OfflineBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineGauges:
-    """How full the engine is, told after each turn of its loop that changed something."""
+    """How many sessions there are, and what their states take in the state tables. Told once per turn."""
 
     sessions: int
     sessions_by_model: dict[str, int]
     state_bytes: int
-    queued_operations: int
-    queued_documents: int
 
 
 class Observer(Protocol):

@@ -301,8 +301,6 @@ class SessionLane:
             sessions=len(self._table),
             sessions_by_model=dict(self._table.by_model),
             state_bytes=sum(model.rows.in_use * model.engine.bytes_per_row for model in self._hosted.values()),
-            queued_operations=len(self._active),
-            queued_documents=0,
         )
 
 
