@@ -1,0 +1,56 @@
+"""Unary calls, and trying again until a deadline (the twin of `gatehouse.calls`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+from grpc import aio
+
+from gatehouse import failures
+from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
+from gatehouse.patience import Deadline, pauses
+from gatehouse.v1 import online_pb2, online_pb2_grpc
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+async def call(
+    method: aio.UnaryUnaryMultiCallable[Request, Response], request: Request, timeout_seconds: float
+) -> Response:
+    """One call; its failure is raised as a GatehouseError."""
+    try:
+        return await method(request, timeout=timeout_seconds)
+    except grpc.RpcError as error:
+        raise failures.from_rpc_error(error) from error
+
+
+async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_seconds: float) -> Response:
+    """Makes an attempt (it gets its share of the time, in seconds) again until it is answered or time is up.
+
+    Only for what may be done twice without harm.
+    """
+    deadline = Deadline(timeout_seconds)
+    for wanted_seconds in pauses():
+        try:
+            return await attempt(deadline.attempt_seconds())
+        except (UnavailableError, DeadlineExceededError):
+            pause_seconds = deadline.pause_seconds(wanted_seconds)
+            if pause_seconds is None:
+                raise
+        await asyncio.sleep(pause_seconds)
+    raise AssertionError("pauses never end")
+
+
+async def delete_session(
+    stub: online_pb2_grpc.OnlineServiceAsyncStub, session_id: str, timeout_seconds: float
+) -> None:
+    """Ends a session. That it was deleted before is fine: perhaps by a first attempt."""
+    request = online_pb2.DeleteSessionRequest(session_id=session_id)
+    try:
+        await call(stub.DeleteSession, request, timeout_seconds)
+    except SessionDeletedError:
+        return

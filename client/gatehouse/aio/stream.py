@@ -1,0 +1,163 @@
+"""Many sessions on one stream (the twin of `gatehouse.stream`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+from weakref import WeakValueDictionary
+
+import grpc
+from google.rpc import status_pb2
+from grpc import aio
+
+from gatehouse import decoding, failures, requests
+from gatehouse.aio.calls import call, insist
+from gatehouse.aio.session import Session
+from gatehouse.errors import DeadlineExceededError
+from gatehouse.exchange import Exchange, broken
+from gatehouse.ledger import Ledger
+from gatehouse.results import Suggestions
+from gatehouse.v1 import online_pb2, online_pb2_grpc
+
+
+class Stream:
+    """Operations of many sessions on one connection. Made by `Client.stream`; use it as a context manager.
+
+    Whatever waits when the previous message is out goes into the next one together, without any timer. Tasks
+    that run at the same time have their operations under way at the same time; of one session one operation
+    at a time. When the stream breaks it is opened again, and what had no answer is repeated until its
+    deadline.
+    """
+
+    def __init__(self, stub: online_pb2_grpc.OnlineServiceAsyncStub, *, timeout_seconds: float) -> None:
+        self._stub = stub
+        self._timeout_seconds = timeout_seconds
+        self._exchange: Exchange[asyncio.Future[online_pb2.StreamResult]] = Exchange()
+        self._changed = asyncio.Event()
+        self._line: asyncio.Task[None] | None = None
+        self._closed = False
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def session(
+        self, model: str, *, session_id: str | None = None, timeout_seconds: float | None = None
+    ) -> Session:
+        """Makes a session whose writes go over this stream; otherwise as `Client.session`."""
+        request = requests.create_session(model, session_id)
+        response = await call(self._stub.CreateSession, request, self._seconds(timeout_seconds))
+        return self._handle(Ledger(response.session))
+
+    async def attach(self, session_id: str, *, timeout_seconds: float | None = None) -> Session:
+        """A session that exists, its writes over this stream; otherwise as `Client.attach`."""
+        request = online_pb2.GetSessionRequest(session_id=session_id)
+        response = await call(self._stub.GetSession, request, self._seconds(timeout_seconds))
+        return self._handle(Ledger(response.session))
+
+    async def suggest(
+        self,
+        text: str,
+        *,
+        session: str | None = None,
+        model: str | None = None,
+        k: int = 3,
+        exclude: Iterable[str] = (),
+        extra_words: Iterable[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> Suggestions:
+        """As `Client.suggest`, over this stream."""
+        operation = requests.suggest(
+            text, session=session, model=model, k=k, exclude=exclude, extra_words=extra_words
+        )
+        turn = self._turns.setdefault(session, asyncio.Lock()) if session else asyncio.Lock()
+        async with turn:
+            result = await insist(
+                lambda seconds: self._submit(operation, seconds), self._seconds(timeout_seconds)
+            )
+        return decoding.suggestions(result.suggest)
+
+    async def close(self) -> None:
+        """Ends the stream after the operations under way are answered (or have timed out)."""
+        self._closed = True
+        self._changed.set()
+        line = self._line
+        if line is not None:
+            await asyncio.wait((line,), timeout=self._timeout_seconds)
+            line.cancel()
+            await asyncio.wait((line,))
+
+    def _handle(self, ledger: Ledger) -> Session:
+        return Session(
+            ledger, stub=self._stub, carrier=self._carry_write, timeout_seconds=self._timeout_seconds
+        )
+
+    async def _carry_write(
+        self, write: online_pb2.SessionWrite, timeout_seconds: float
+    ) -> online_pb2.WriteResult:
+        return (await self._submit(write, timeout_seconds)).write
+
+    async def _submit(
+        self, operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
+    ) -> online_pb2.StreamResult:
+        if self._closed:
+            raise RuntimeError("the stream is closed")
+        future: asyncio.Future[online_pb2.StreamResult] = asyncio.get_running_loop().create_future()
+        tag = self._exchange.submit(operation, timeout_seconds, future)
+        if self._line is None or self._line.done():
+            self._line = asyncio.create_task(self._run(), name="gatehouse-stream")
+        self._changed.set()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                result = await future
+        except TimeoutError:
+            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s") from None
+        finally:
+            self._exchange.forget(tag)
+        if result.HasField("status"):
+            raise failures.from_status(result.status)
+        return result
+
+    async def _run(self) -> None:
+        """One opening of the stream, until it ends. Whoever then has no answer is told so."""
+        call = self._stub.Stream()
+        sender = asyncio.create_task(self._send(call))
+        status = status_pb2.Status()
+        try:
+            async for response in call:
+                for result in response.results:
+                    future = self._exchange.claim(result.tag)
+                    if future is not None and not future.done():
+                        future.set_result(result)
+        except grpc.RpcError as error:
+            status = failures.status_of(error)
+        finally:
+            self._line = None
+            sender.cancel()
+            call.cancel()
+            for future in self._exchange.abandon():
+                if not future.done():
+                    future.set_result(broken(status))
+
+    async def _send(
+        self, call: aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
+    ) -> None:
+        try:
+            while not self._closed or self._exchange.has_waiting():
+                await self._changed.wait()
+                self._changed.clear()
+                while self._exchange.has_waiting():
+                    await call.write(self._exchange.next_request())
+            await call.done_writing()
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            pass  # The stream has ended; the reading side learns why.
+
+    def _seconds(self, timeout_seconds: float | None) -> float:
+        return self._timeout_seconds if timeout_seconds is None else timeout_seconds

@@ -1,0 +1,61 @@
+"""Unary calls, and trying again until a deadline (the twin of `gatehouse.aio.calls`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+import grpc
+
+from gatehouse import failures
+from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
+from gatehouse.patience import Deadline, pauses
+from gatehouse.v1 import online_pb2, online_pb2_grpc
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Streamed = TypeVar("Streamed", covariant=True)
+
+
+class ResponseStream(Protocol[Streamed]):
+    """The responses of a streaming call under way."""
+
+    def __iter__(self) -> Iterator[Streamed]: ...
+    def cancel(self) -> object: ...
+
+
+def call(
+    method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request, timeout_seconds: float
+) -> Response:
+    """One call; its failure is raised as a GatehouseError."""
+    try:
+        return method(request, timeout=timeout_seconds)
+    except grpc.RpcError as error:
+        raise failures.from_rpc_error(error) from error
+
+
+def insist(attempt: Callable[[float], Response], timeout_seconds: float) -> Response:
+    """Makes an attempt (it gets its share of the time, in seconds) again until it is answered or time is up.
+
+    Only for what may be done twice without harm.
+    """
+    deadline = Deadline(timeout_seconds)
+    for wanted_seconds in pauses():
+        try:
+            return attempt(deadline.attempt_seconds())
+        except (UnavailableError, DeadlineExceededError):
+            pause_seconds = deadline.pause_seconds(wanted_seconds)
+            if pause_seconds is None:
+                raise
+        time.sleep(pause_seconds)
+    raise AssertionError("pauses never end")
+
+
+def delete_session(stub: online_pb2_grpc.OnlineServiceStub, session_id: str, timeout_seconds: float) -> None:
+    """Ends a session. That it was deleted before is fine: perhaps by a first attempt."""
+    request = online_pb2.DeleteSessionRequest(session_id=session_id)
+    try:
+        call(stub.DeleteSession, request, timeout_seconds)
+    except SessionDeletedError:
+        return

@@ -1,0 +1,60 @@
+"""How a channel to the server is set up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+# Calls that may be made twice without harm: Suggest takes the text as the truth, creation carries a request
+# id, the others read or delete. Writes are not here: a session repeats its own writes, under one revision,
+# for longer than a retry policy can (five attempts).
+_RETRIED_METHODS = (
+    ("gatehouse.v1.OnlineService", "Suggest"),
+    ("gatehouse.v1.OnlineService", "CreateSession"),
+    ("gatehouse.v1.OnlineService", "GetSession"),
+    ("gatehouse.v1.OnlineService", "DeleteSession"),
+    ("gatehouse.v1.OfflineService", "Classify"),
+    ("gatehouse.v1.ModelService", "ListModels"),
+    ("gatehouse.v1.ModelService", "GetModel"),
+)
+
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{"service": service, "method": method} for service, method in _RETRIED_METHODS],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+
+def channel_options() -> Sequence[tuple[str, str | int]]:
+    """Options for `grpc.insecure_channel` of either interface."""
+    return (
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # A connection that died silently is noticed within a minute while calls run on it. More often would
+        # exceed what servers allow, and they would close the connection for it.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 0),
+        # A server that restarts is found again soon; gRPC's own cap is two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # Bounded memory when the other side is slow: without these, megabytes are buffered for each stream
+        # before a sender is stopped.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 64 * 1024),
+        ("grpc.http2.write_buffer_size", 64 * 1024),
+    )

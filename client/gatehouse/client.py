@@ -1,0 +1,178 @@
+"""The client (the twin of `gatehouse.aio.client`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from gatehouse import calls, channel, decoding, documents, requests
+from gatehouse.classification import ClassificationStream
+from gatehouse.documents import Document
+from gatehouse.flight import Flight
+from gatehouse.ledger import Ledger
+from gatehouse.models import Model
+from gatehouse.results import Classification, Suggestions
+from gatehouse.session import Session
+from gatehouse.stream import Stream
+from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2, offline_pb2_grpc, online_pb2, online_pb2_grpc
+
+
+class Client:
+    """A connection to a server, as `localhost:50051`. Use it as a context manager, or call `close`.
+
+    Nothing is sent before the first call. `timeout_seconds` is the deadline of calls that bring none of their
+    own. Failures are raised as the exceptions of `gatehouse.errors`. Threads may share a client.
+    """
+
+    def __init__(self, target: str, *, timeout_seconds: float = 10.0) -> None:
+        self.target = target
+        self._timeout_seconds = timeout_seconds
+        self._channel = grpc.insecure_channel(target, options=channel.channel_options())
+        self._online = online_pb2_grpc.OnlineServiceStub(self._channel)
+        self._offline = offline_pb2_grpc.OfflineServiceStub(self._channel)
+        self._models = model_pb2_grpc.ModelServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; calls under way end with UnavailableError. Sessions live on."""
+        self._channel.close()
+
+    def suggest(
+        self,
+        text: str,
+        *,
+        session: str | None = None,
+        model: str | None = None,
+        k: int = 3,
+        exclude: Iterable[str] = (),
+        extra_words: Iterable[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> Suggestions:
+        """The k likeliest next words after a text: all that stands before the cursor, or the last part of it.
+
+        The session keeps what was computed for the text; it is made when there is none of that name, and
+        named by the server when none is given. `exclude` has words never to suggest, `extra_words` personal
+        words that the model may not know. Repeating the call is harmless.
+        """
+        suggestion = requests.suggest(
+            text, session=session, model=model, k=k, exclude=exclude, extra_words=extra_words
+        )
+        request = online_pb2.SuggestRequest(suggest=suggestion)
+        response = calls.call(self._online.Suggest, request, self._seconds(timeout_seconds))
+        return decoding.suggestions(response.result)
+
+    def session(
+        self, model: str, *, session_id: str | None = None, timeout_seconds: float | None = None
+    ) -> Session:
+        """Makes a session in the model's initial state, under an id of the server's or the caller's choice.
+
+        SessionExistsError when the id is taken, OverloadedError when the server holds as many sessions as it
+        may.
+        """
+        request = requests.create_session(model, session_id)
+        response = calls.call(self._online.CreateSession, request, self._seconds(timeout_seconds))
+        return self._handle(Ledger(response.session))
+
+    def attach(self, session_id: str, *, timeout_seconds: float | None = None) -> Session:
+        """A session that exists, from where it stands. SessionNotFoundError when it does not."""
+        request = online_pb2.GetSessionRequest(session_id=session_id)
+        response = calls.call(self._online.GetSession, request, self._seconds(timeout_seconds))
+        return self._handle(Ledger(response.session))
+
+    def delete_session(self, session_id: str, *, timeout_seconds: float | None = None) -> None:
+        """Ends a session and erases its tape. Fine when it was deleted before."""
+        calls.delete_session(self._online, session_id, self._seconds(timeout_seconds))
+
+    def stream(self) -> Stream:
+        """One stream for the operations of many sessions."""
+        return Stream(self._online, timeout_seconds=self._timeout_seconds)
+
+    def classify(
+        self,
+        documents: Iterable[Document | tuple[str, str]],
+        *,
+        model: str,
+        k: int | None = None,
+        truncate: bool = False,
+        in_order: bool = False,
+        max_in_flight: int = 512,
+        timeout_seconds: float = 60.0,
+    ) -> Iterator[Classification]:
+        """Classifies any number of documents, (id, text) pairs or `Document`s; results come as they finish.
+
+        A document that fails has its `error` in its result, and the others go on. Memory stays bounded: at
+        most `max_in_flight` documents are between the iterable and the loop over the results, which also
+        bounds the wait for a slow one `in_order`. The iterable is read in another thread. When the connection
+        drops, what has no result is sent again.
+
+        `k` limits the labels in a result, `truncate` cuts documents at the server's limit instead of refusing
+        them. `timeout_seconds` is the longest wait for the next result while documents are under way (for the
+        first one at most the client's own timeout when the server cannot be reached); then UnavailableError
+        or DeadlineExceededError is raised. DuplicateDocumentError when two documents in flight have the same
+        id.
+        """
+        flight = Flight(
+            model=model,
+            options=requests.classify_options(k, truncate),
+            in_order=in_order,
+            max_in_flight=max_in_flight,
+        )
+        stream = ClassificationStream(
+            self._offline, flight, connect_seconds=self._timeout_seconds, silence_seconds=timeout_seconds
+        )
+        return stream.results(documents)
+
+    def classify_batch(
+        self,
+        batch: Iterable[Document | tuple[str, str]],
+        *,
+        model: str,
+        k: int | None = None,
+        truncate: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> tuple[Classification, ...]:
+        """Classifies a few documents in one call, which must fit into one message; results in the same order.
+
+        InvalidInputError when a document cannot be put on the wire; other documents that fail have their
+        `error`.
+        """
+        request = offline_pb2.ClassifyRequest(
+            model=model,
+            documents=[documents.whole(documents.of(entry)) for entry in batch],
+            options=requests.classify_options(k, truncate),
+        )
+        response = calls.call(self._offline.Classify, request, self._seconds(timeout_seconds))
+        return tuple(decoding.classification(result) for result in response.results)
+
+    def list_models(self, *, timeout_seconds: float | None = None) -> tuple[Model, ...]:
+        """All models by name and version, those that could not be loaded included."""
+        request = model_pb2.ListModelsRequest()
+        response = calls.call(self._models.ListModels, request, self._seconds(timeout_seconds))
+        return tuple(decoding.model(entry) for entry in response.models)
+
+    def get_model(self, name: str, *, timeout_seconds: float | None = None) -> Model:
+        """One model, by `name` (its newest version) or `name@version`. ModelNotFoundError when missing."""
+        request = model_pb2.GetModelRequest(model=name)
+        response = calls.call(self._models.GetModel, request, self._seconds(timeout_seconds))
+        return decoding.model(response.model)
+
+    def _handle(self, ledger: Ledger) -> Session:
+        return Session(
+            ledger, stub=self._online, carrier=self._carry_write, timeout_seconds=self._timeout_seconds
+        )
+
+    def _carry_write(self, write: online_pb2.SessionWrite, timeout_seconds: float) -> online_pb2.WriteResult:
+        return calls.call(self._online.Write, online_pb2.WriteRequest(write=write), timeout_seconds).result
+
+    def _seconds(self, timeout_seconds: float | None) -> float:
+        return self._timeout_seconds if timeout_seconds is None else timeout_seconds

@@ -1,0 +1,74 @@
+"""How a command ends: exit codes, and failures in one line that says what happened and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gatehouse.errors import GatehouseError
+
+ALL_GOOD = 0
+SOME_FAILED = 1
+COULD_NOT_RUN = 2
+"""Also what wrong options and arguments end with."""
+TOO_MANY_FAILED = 3
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class Failure(click.ClickException):
+    """The command could not run (or not go on)."""
+
+    exit_code = COULD_NOT_RUN
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class TooManyFailed(Failure):
+    """More documents failed than `--max-failures` allows."""
+
+    exit_code = TOO_MANY_FAILED
+
+
+@contextmanager
+def failures_told(target: str) -> Iterator[None]:
+    """Turns the client's exceptions inside into a `Failure`."""
+    from gatehouse.errors import GatehouseError
+
+    try:
+        yield
+    except GatehouseError as error:
+        raise Failure(sentence(error, target)) from error
+    except UnicodeError as error:
+        raise Failure("the text is not valid UTF-8; convert it first") from error
+
+
+def sentence(error: GatehouseError, target: str) -> str:
+    """What happened and what to type next."""
+    from gatehouse import errors
+
+    told = error.message.rstrip(".")
+    match error:
+        case errors.UnavailableError(reason="DRAINING"):
+            return f"{target} is shutting down. Try again when it is back"
+        case errors.UnavailableError():
+            return f"cannot reach {target}. Start it with `make serve`, or pass --target"
+        case errors.DeadlineExceededError():
+            return f"{target} did not answer in time. Try again, or look at its log"
+        case errors.OverloadedError(retry_after_seconds=float(seconds)):
+            return f"{target} is overloaded: {told}. Try again in {seconds:.3g} s"
+        case errors.ModelNotFoundError():
+            return f"{told}. See `gatehouse models list`"
+        case errors.ModelFailedError():
+            return f"{told}. See `gatehouse models list`"
+        case errors.ServerError(reason=None):
+            return f"{target} does not answer as Gatehouse does: {told}. Is it another server?"
+        case errors.ServerError():
+            return f"{target} failed: {told}. Its log says more"
+        case _:
+            return told

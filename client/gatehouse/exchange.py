@@ -1,0 +1,102 @@
+"""The operations under way on a multiplexed online stream: tags, what waits to be sent, who waits for which
+answer.
+
+No I/O and no waiting; each twin guards it with its own kind of lock and brings its own kind of future.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import grpc
+from google.rpc import status_pb2
+
+from gatehouse import requests
+from gatehouse.v1 import online_pb2
+
+F = TypeVar("F")
+
+_MAX_OPERATIONS_PER_MESSAGE = 1024
+_MAX_MESSAGE_BYTES = 512 * 1024
+
+
+class Exchange(Generic[F]):
+    """Operations by tag. Whatever waits goes into the next message together."""
+
+    def __init__(self) -> None:
+        self._last_tag = 0
+        self._waiting: dict[int, online_pb2.StreamOperation] = {}
+        self._unanswered: dict[int, F] = {}
+
+    def submit(
+        self,
+        operation: online_pb2.SessionWrite | online_pb2.TextSuggestion,
+        timeout_seconds: float,
+        future: F,
+    ) -> int:
+        """Puts an operation into the queue; its tag is answered."""
+        self._last_tag += 1
+        tag = self._last_tag
+        if isinstance(operation, online_pb2.SessionWrite):
+            envelope = online_pb2.StreamOperation(tag=tag, write=operation)
+            requests.set_timeout(envelope.write, timeout_seconds)
+        else:
+            envelope = online_pb2.StreamOperation(tag=tag, suggest=operation)
+            requests.set_timeout(envelope.suggest, timeout_seconds)
+        self._waiting[tag] = envelope
+        self._unanswered[tag] = future
+        return tag
+
+    def has_waiting(self) -> bool:
+        """True when `next_request` has a message."""
+        return bool(self._waiting)
+
+    def next_request(self) -> online_pb2.StreamRequest:
+        """All operations that wait, in the order they came, up to the size of a message."""
+        request = online_pb2.StreamRequest()
+        size = 0
+        taken: list[int] = []
+        for tag, envelope in self._waiting.items():
+            size += envelope.ByteSize()
+            if taken and (size > _MAX_MESSAGE_BYTES or len(taken) == _MAX_OPERATIONS_PER_MESSAGE):
+                break
+            request.operations.append(envelope)
+            taken.append(tag)
+        for tag in taken:
+            del self._waiting[tag]
+        return request
+
+    def claim(self, tag: int) -> F | None:
+        """Who waits for the answer with this tag; None when nobody does any more."""
+        return self._unanswered.pop(tag, None)
+
+    def forget(self, tag: int) -> None:
+        """Nobody waits for this answer any more."""
+        self._waiting.pop(tag, None)
+        self._unanswered.pop(tag, None)
+
+    def abandon(self) -> list[F]:
+        """The stream broke: everybody who waits, to be told so."""
+        left = list(self._unanswered.values())
+        self._waiting.clear()
+        self._unanswered.clear()
+        return left
+
+
+def broken(status: status_pb2.Status) -> online_pb2.StreamResult:
+    """What operations get whose stream ended with `status` (code OK: the server ended it) before their
+    answer.
+
+    Nothing is known of them, so whatever the stream ended with is UNAVAILABLE to them and they are repeated;
+    unless the server does not know the call or does not let this client in, which no repetition mends.
+    """
+    lasting = (
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    )
+    if any(status.code == code.value[0] for code in lasting):
+        return online_pb2.StreamResult(status=status)
+    unavailable = grpc.StatusCode.UNAVAILABLE.value[0]
+    message = status.message or "the server ended the stream"
+    return online_pb2.StreamResult(status=status_pb2.Status(code=unavailable, message=message))

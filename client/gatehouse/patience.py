@@ -1,0 +1,46 @@
+"""How long to go on trying, and how long to pause between: the arithmetic that both twins share."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+_SHORTEST_ATTEMPT_SECONDS = 1.0
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to pause before the next attempt: doubling up to a cap, more or less a quarter."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        yield pause * random.uniform(0.75, 1.25)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+class Deadline:
+    """A point in time, and how an operation that may be repeated divides what is left until then."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._end = time.monotonic() + timeout_seconds
+
+    def remaining_seconds(self) -> float:
+        """What is left; 0 once the deadline has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+    def attempt_seconds(self) -> float:
+        """How long the next attempt may take.
+
+        Half of what is left, so that an attempt whose reply got lost leaves time for another, but not so
+        short that a busy server never gets to answer.
+        """
+        remaining = self.remaining_seconds()
+        return min(remaining, max(_SHORTEST_ATTEMPT_SECONDS, remaining / 2))
+
+    def pause_seconds(self, wanted_seconds: float) -> float | None:
+        """How long to pause before the next attempt, which is to have its share too; None when it is too
+        late.
+        """
+        remaining = self.remaining_seconds()
+        return min(wanted_seconds, remaining / 2) if remaining > _FIRST_PAUSE_SECONDS else None

@@ -1,0 +1,102 @@
+"""Plain arguments to protobuf messages."""
+
+from __future__ import annotations
+
+import math
+import sys
+import uuid
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from gatehouse.v1 import offline_pb2, online_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Features: TypeAlias = "Sequence[Sequence[float]] | Buffer"
+"""Feature vectors of consecutive steps: rows of N numbers, or anything that offers a (T, N) float32 buffer.
+"""
+
+
+def suggest(
+    text: str,
+    *,
+    session: str | None,
+    model: str | None,
+    k: int,
+    exclude: Iterable[str],
+    extra_words: Iterable[str],
+) -> online_pb2.TextSuggestion:
+    """A suggestion."""
+    return online_pb2.TextSuggestion(
+        session_id=session or "",
+        model=model or "",
+        text=text,
+        k=k,
+        exclude=exclude,
+        extra_words=extra_words,
+    )
+
+
+def create_session(model: str, session_id: str | None) -> online_pb2.CreateSessionRequest:
+    """The creation of a session, under a request id of its own, so that it may be sent again."""
+    return online_pb2.CreateSessionRequest(
+        model=model, session_id=session_id or "", request_id=uuid.uuid4().hex
+    )
+
+
+def classify_options(k: int | None, truncate: bool) -> offline_pb2.ClassifyOptions:
+    """How to classify."""
+    return offline_pb2.ClassifyOptions(k=k, truncate=truncate)
+
+
+def outputs(
+    *, k: int | None, every_step: bool, scores: bool, vector: bool
+) -> online_pb2.OutputOptions | None:
+    """What a write asks back; None when it asks for nothing."""
+    if k is None and not scores and not vector:
+        return None
+    return online_pb2.OutputOptions(
+        k=k,
+        steps=online_pb2.OUTPUT_STEPS_EVERY if every_step else online_pb2.OUTPUT_STEPS_UNSPECIFIED,
+        scores=scores,
+        vector=vector,
+    )
+
+
+def feature_sequence(features: Features) -> online_pb2.FeatureSequence:
+    """Feature vectors, packed. ValueError when rows differ in length or a buffer is not (T, N) float32."""
+    try:
+        view = memoryview(cast("Buffer", features))
+    except TypeError:
+        return _from_rows(cast("Sequence[Sequence[float]]", features))
+    if view.shape is None or view.ndim != 2 or view.format not in ("f", "<f"):
+        raise ValueError(
+            f"a buffer of features must be float32 of shape (steps, features), not {view.format!r} of shape "
+            f"{view.shape}"
+        )
+    return online_pb2.FeatureSequence(width=view.shape[1], values=_little_endian(array("f", view.tobytes())))
+
+
+def set_timeout(
+    operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
+) -> None:
+    """Tells the server after how long nobody waits for the operation any more."""
+    fraction, whole = math.modf(timeout_seconds)
+    operation.timeout.seconds = int(whole)
+    operation.timeout.nanos = int(fraction * 1e9)
+
+
+def _from_rows(rows: Sequence[Sequence[float]]) -> online_pb2.FeatureSequence:
+    width = len(rows[0]) if rows else 0
+    if any(len(row) != width for row in rows):
+        raise ValueError(f"every step must have as many features as the first, {width}")
+    values = array("f", (value for row in rows for value in row))
+    return online_pb2.FeatureSequence(width=width, values=_little_endian(values))
+
+
+def _little_endian(values: array[float]) -> bytes:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()

@@ -1,0 +1,172 @@
+"""A session in explicit steps (the twin of `gatehouse.aio.session`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from gatehouse import requests
+from gatehouse.calls import call, delete_session, insist
+from gatehouse.errors import GatehouseError
+from gatehouse.ledger import Ledger
+from gatehouse.results import SessionState, WriteResult
+from gatehouse.v1 import online_pb2, online_pb2_grpc
+
+Carrier = Callable[[online_pb2.SessionWrite, float], online_pb2.WriteResult]
+"""Brings a write to the server within some seconds and its answer back: a unary call, or a multiplexed
+stream.
+"""
+
+
+class Session:
+    """One sequence on one unidirectional model. Made by `Client.session`, `Client.attach` and their like on a
+    stream.
+
+    The session is a tape: `write` puts steps at a position, and the answer depends on the tape as it then
+    reads and on nothing else. Every write goes out under its incarnation and revision, so that it is applied
+    exactly once however often it is sent: when an answer gets lost, the write is repeated until the deadline.
+    When even that brings no answer, UnavailableError or DeadlineExceededError is raised and the write stays
+    unanswered; the next call must then be `repeat` or `refresh`. RevisionConflictError and StateBehindError
+    tell where the server stands; `refresh` goes on from there.
+
+    Threads may share a session; their writes go one after the other.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        stub: online_pb2_grpc.OnlineServiceStub,
+        carrier: Carrier,
+        timeout_seconds: float,
+    ) -> None:
+        self._ledger = ledger
+        self._stub = stub
+        self._carry = carrier
+        self._timeout_seconds = timeout_seconds
+        self._turn = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """The session's identifier; `Client.attach` takes it."""
+        return self._ledger.session_id
+
+    @property
+    def model(self) -> str:
+        """The model that the session runs on, as `name@version`."""
+        return self._ledger.model
+
+    @property
+    def max_write_steps(self) -> int:
+        """The most steps that one write may carry."""
+        return self._ledger.max_write_steps
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stood at the last answer."""
+        return self._ledger.state
+
+    @property
+    def position(self) -> int:
+        """How many steps the session had consumed at the last answer."""
+        return self._ledger.state.position
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last answer."""
+        return self._ledger.state.revision
+
+    def write(
+        self,
+        *,
+        at: int | None = None,
+        text: str | None = None,
+        tokens: Sequence[int] | None = None,
+        features: requests.Features | None = None,
+        k: int | None = None,
+        every_step: bool = False,
+        scores: bool = False,
+        vector: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> WriteResult:
+        """Puts steps (exactly one of text, tokens, features) at a position; without `at`, at the end.
+
+        `k` asks for the k best next tokens, `vector` for the whole output, both after the last step or
+        `every_step`; `scores` for the log-probability of each step put there.
+        """
+        outputs = requests.outputs(k=k, every_step=every_step, scores=scores, vector=vector)
+        with self._turn:
+            self._ledger.draft(at=at, text=text, tokens=tokens, features=features, outputs=outputs)
+            return self._send(timeout_seconds)
+
+    def append(
+        self,
+        *,
+        text: str | None = None,
+        tokens: Sequence[int] | None = None,
+        features: requests.Features | None = None,
+        k: int | None = None,
+        every_step: bool = False,
+        scores: bool = False,
+        vector: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> WriteResult:
+        """Puts steps at the end; otherwise as `write`."""
+        return self.write(
+            text=text,
+            tokens=tokens,
+            features=features,
+            k=k,
+            every_step=every_step,
+            scores=scores,
+            vector=vector,
+            timeout_seconds=timeout_seconds,
+        )
+
+    def rewind(
+        self, *, to: int, k: int | None = None, vector: bool = False, timeout_seconds: float | None = None
+    ) -> WriteResult:
+        """Returns to the state that the session had at a position. `k` and `vector` ask as in `write`."""
+        outputs = requests.outputs(k=k, every_step=False, scores=False, vector=vector)
+        with self._turn:
+            self._ledger.draft(at=to, text=None, tokens=None, features=None, outputs=outputs, empty=True)
+            return self._send(timeout_seconds)
+
+    def start_over(
+        self, *, k: int | None = None, vector: bool = False, timeout_seconds: float | None = None
+    ) -> WriteResult:
+        """Returns to the initial state."""
+        return self.rewind(to=0, k=k, vector=vector, timeout_seconds=timeout_seconds)
+
+    def repeat(self, *, timeout_seconds: float | None = None) -> WriteResult:
+        """Sends the unanswered write again. RuntimeError when there is none."""
+        with self._turn:
+            return self._send(timeout_seconds)
+
+    def refresh(self, *, timeout_seconds: float | None = None) -> SessionState:
+        """Looks where the session stands on the server, and goes on from there. An unanswered write is
+        forgotten.
+        """
+        request = online_pb2.GetSessionRequest(session_id=self.id)
+        with self._turn:
+            response = call(self._stub.GetSession, request, self._seconds(timeout_seconds))
+            return self._ledger.adopt(response.session)
+
+    def delete(self, *, timeout_seconds: float | None = None) -> None:
+        """Ends the session and erases its tape. Fine when it was deleted before."""
+        with self._turn:
+            delete_session(self._stub, self.id, self._seconds(timeout_seconds))
+
+    def _send(self, timeout_seconds: float | None) -> WriteResult:
+        write = self._ledger.unanswered
+        if write is None:
+            raise RuntimeError(f"session {self.id} has no unanswered write to repeat")
+        try:
+            result = insist(lambda seconds: self._carry(write, seconds), self._seconds(timeout_seconds))
+        except GatehouseError as error:
+            self._ledger.refuse(error)
+            raise
+        return self._ledger.accept(result)
+
+    def _seconds(self, timeout_seconds: float | None) -> float:
+        return self._timeout_seconds if timeout_seconds is None else timeout_seconds

@@ -1,0 +1,171 @@
+"""Many sessions on one stream (the twin of `gatehouse.aio.stream`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+from weakref import WeakValueDictionary
+
+import grpc
+from google.rpc import status_pb2
+
+from gatehouse import decoding, failures, requests
+from gatehouse.calls import ResponseStream, call, insist
+from gatehouse.errors import DeadlineExceededError
+from gatehouse.exchange import Exchange, broken
+from gatehouse.ledger import Ledger
+from gatehouse.results import Suggestions
+from gatehouse.session import Session
+from gatehouse.v1 import online_pb2, online_pb2_grpc
+
+
+class Stream:
+    """Operations of many sessions on one connection. Made by `Client.stream`; use it as a context manager.
+
+    Whatever waits when the previous message is out goes into the next one together, without any timer. Calls
+    block, so several threads are needed to have several operations under way. Of one session one operation is
+    under way at a time. When the stream breaks it is opened again, and what had no answer is repeated until
+    its deadline.
+    """
+
+    def __init__(self, stub: online_pb2_grpc.OnlineServiceStub, *, timeout_seconds: float) -> None:
+        self._stub = stub
+        self._timeout_seconds = timeout_seconds
+        self._exchange: Exchange[Future[online_pb2.StreamResult]] = Exchange()
+        self._changed = threading.Condition()
+        self._line: _Line | None = None
+        self._closed = False
+        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def session(
+        self, model: str, *, session_id: str | None = None, timeout_seconds: float | None = None
+    ) -> Session:
+        """Makes a session whose writes go over this stream; otherwise as `Client.session`."""
+        request = requests.create_session(model, session_id)
+        response = call(self._stub.CreateSession, request, self._seconds(timeout_seconds))
+        return self._handle(Ledger(response.session))
+
+    def attach(self, session_id: str, *, timeout_seconds: float | None = None) -> Session:
+        """A session that exists, its writes over this stream; otherwise as `Client.attach`."""
+        request = online_pb2.GetSessionRequest(session_id=session_id)
+        response = call(self._stub.GetSession, request, self._seconds(timeout_seconds))
+        return self._handle(Ledger(response.session))
+
+    def suggest(
+        self,
+        text: str,
+        *,
+        session: str | None = None,
+        model: str | None = None,
+        k: int = 3,
+        exclude: Iterable[str] = (),
+        extra_words: Iterable[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> Suggestions:
+        """As `Client.suggest`, over this stream."""
+        operation = requests.suggest(
+            text, session=session, model=model, k=k, exclude=exclude, extra_words=extra_words
+        )
+        turn = self._turns.setdefault(session, threading.Lock()) if session else threading.Lock()
+        with turn:
+            result = insist(lambda seconds: self._submit(operation, seconds), self._seconds(timeout_seconds))
+        return decoding.suggestions(result.suggest)
+
+    def close(self) -> None:
+        """Ends the stream after the operations under way are answered (or have timed out)."""
+        with self._changed:
+            self._closed = True
+            line = self._line
+            self._changed.notify_all()
+        if line is not None:
+            line.reader.join(self._timeout_seconds)
+            line.call.cancel()
+            line.reader.join()
+
+    def _handle(self, ledger: Ledger) -> Session:
+        return Session(
+            ledger, stub=self._stub, carrier=self._carry_write, timeout_seconds=self._timeout_seconds
+        )
+
+    def _carry_write(self, write: online_pb2.SessionWrite, timeout_seconds: float) -> online_pb2.WriteResult:
+        return self._submit(write, timeout_seconds).write
+
+    def _submit(
+        self, operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
+    ) -> online_pb2.StreamResult:
+        future: Future[online_pb2.StreamResult] = Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the stream is closed")
+            tag = self._exchange.submit(operation, timeout_seconds, future)
+            if self._line is None:
+                self._line = self._open()
+            self._changed.notify_all()
+        try:
+            result = future.result(timeout_seconds)
+        except TimeoutError:
+            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s") from None
+        finally:
+            with self._changed:
+                self._exchange.forget(tag)
+        if result.HasField("status"):
+            raise failures.from_status(result.status)
+        return result
+
+    def _open(self) -> _Line:
+        line = _Line()
+        line.call = self._stub.Stream(self._requests(line))
+        line.reader = threading.Thread(target=self._read, args=(line,), name="gatehouse-stream", daemon=True)
+        line.reader.start()
+        return line
+
+    def _requests(self, line: _Line) -> Iterator[online_pb2.StreamRequest]:
+        """What gRPC's sending thread takes: the next message whenever the previous one is out."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._exchange.has_waiting() or self._closed or line.broken)
+                if line.broken or not self._exchange.has_waiting():
+                    return
+                request = self._exchange.next_request()
+            yield request
+
+    def _read(self, line: _Line) -> None:
+        status = status_pb2.Status()
+        try:
+            for response in line.call:
+                with self._changed:
+                    answered = [(self._exchange.claim(result.tag), result) for result in response.results]
+                for future, result in answered:
+                    if future is not None:
+                        future.set_result(result)
+        except grpc.RpcError as error:
+            status = failures.status_of(error)
+        with self._changed:
+            line.broken = True
+            self._line = None
+            left = self._exchange.abandon()
+            self._changed.notify_all()
+        for future in left:
+            future.set_result(broken(status))
+
+    def _seconds(self, timeout_seconds: float | None) -> float:
+        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+
+
+class _Line:
+    """One opening of the stream."""
+
+    call: ResponseStream[online_pb2.StreamResponse]
+    reader: threading.Thread
+    broken = False

@@ -1,0 +1,112 @@
+"""A server to test the client against: a real one on loopback, with a toy behind it and hooks that make it
+fail.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2_grpc, online_pb2_grpc
+
+from tests.client import fake_model
+from tests.client.fake_offline import LABELS, FakeOffline
+from tests.client.fake_online import FakeOnline
+from tests.client.fake_status import abort, refusal
+
+
+class FakeServer:
+    """Listens on a port of its own from the start; `stop` and `start` keep the port and the sessions."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.online = FakeOnline(self.calls)
+        self.offline = FakeOffline(self.calls)
+        self.port = 0
+        self.start()
+
+    @property
+    def target(self) -> str:
+        """HOST:PORT."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listens, on the port of before if there was one."""
+        options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
+        # Streams hold a thread each while they are open.
+        self._server = grpc.server(ThreadPoolExecutor(max_workers=32), options=options)
+        online_pb2_grpc.add_OnlineServiceServicer_to_server(self.online, self._server)
+        offline_pb2_grpc.add_OfflineServiceServicer_to_server(self.offline, self._server)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(self.calls), self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        """Ends everything at once, as a crash would."""
+        self._server.stop(grace=None).wait()
+
+
+class FakeModels(model_pb2_grpc.ModelServiceServicer):
+    """Three models: one for words, one for documents, one that is broken."""
+
+    def __init__(self, calls: Counter[str]) -> None:
+        self.calls = calls
+        keyboard = model_pb2.Model(
+            name="keyboard",
+            version="1",
+            status=model_pb2.MODEL_STATUS_READY,
+            task="language_model",
+            description="Ten words.",
+            online=True,
+            cell="lstm",
+            layers=1,
+            hidden_size=4,
+            tokens=model_pb2.TokenInput(
+                vocabulary_size=len(fake_model.VOCABULARY),
+                unknown_id=fake_model.UNKNOWN_ID,
+                end_id=fake_model.END_ID,
+                accepts_text=True,
+            ),
+            parameter_count=42,
+            parameters=[model_pb2.ParameterMatrix(name="w", shape=[6, 7], count=42, formula="6·7")],
+            fingerprint="00" * 32,
+            memory_bytes=168,
+            card="# keyboard\n\nTen words.",
+        )
+        topics = model_pb2.Model(
+            name="topics",
+            version="1",
+            status=model_pb2.MODEL_STATUS_READY,
+            task="classifier",
+            cell="lstm",
+            layers=1,
+            bidirectional=True,
+            merge="concat",
+            pooling=["last"],
+            tokens=model_pb2.TokenInput(vocabulary_size=10, accepts_text=True),
+            labels=LABELS,
+        )
+        broken = model_pb2.Model(
+            name="broken",
+            version="1",
+            status=model_pb2.MODEL_STATUS_FAILED,
+            failure="config.json: no such file",
+        )
+        self.models = {model.name: model for model in (broken, keyboard, topics)}
+
+    def ListModels(  # noqa: N802  # the name is the contract's
+        self, request: model_pb2.ListModelsRequest, context: grpc.ServicerContext
+    ) -> model_pb2.ListModelsResponse:
+        self.calls["ModelService.ListModels"] += 1
+        return model_pb2.ListModelsResponse(models=self.models.values())
+
+    def GetModel(  # noqa: N802
+        self, request: model_pb2.GetModelRequest, context: grpc.ServicerContext
+    ) -> model_pb2.GetModelResponse:
+        self.calls["ModelService.GetModel"] += 1
+        name = request.model.removesuffix("@1")
+        if name not in self.models:
+            error = refusal(grpc.StatusCode.NOT_FOUND, f"no model {name!r}", reason="MODEL_NOT_FOUND")
+            abort(context, error)
+        return model_pb2.GetModelResponse(model=self.models[name])

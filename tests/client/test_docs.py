@@ -1,0 +1,45 @@
+"""The pages say what the code has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import gatehouse
+import pytest
+from gatehouse import errors
+from gatehouse.command import failure
+from gatehouse.command.classify import classify
+from gatehouse.command.evaluate import evaluate
+from gatehouse.command.models import models
+from gatehouse.command.suggest import suggest
+
+_DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize(
+    "command", [suggest, classify, evaluate, *models.commands.values()], ids=lambda c: c.name
+)
+def test_every_option_is_documented(command: click.Command) -> None:
+    """Each option of each command stands in docs/command-line.md."""
+    page = (_DOCS / "command-line.md").read_text()
+    options = {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    assert {option for option in options if f"`{option}" not in page and f" {option}`" not in page} == set()
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The table of exit codes has those of the code and no other."""
+    page = (_DOCS / "command-line.md").read_text()
+    table = page.split("## Exit codes")[1].split("##")[0]
+    documented = {int(line.split("|")[1]) for line in table.splitlines() if line[2:3].isdigit()}
+    defined = {value for name, value in vars(failure).items() if name.isupper() and isinstance(value, int)}
+    assert documented == defined
+
+
+def test_every_method_and_exception_is_documented() -> None:
+    """Each public method of client and session, and each exception, stands in docs/client.md."""
+    page = (_DOCS / "client.md").read_text()
+    names = [name for kind in (gatehouse.Client, gatehouse.Session) for name in vars(kind) if name[0] != "_"]
+    assert [name for name in names if name not in page] == []
+    exceptions = [name for name in vars(errors) if name.endswith("Error")]
+    assert [name for name in exceptions if f"`{name}`" not in page and f".{name}`" not in page] == []
