@@ -1,0 +1,19 @@
+"""What holds for every test."""
+
+import pytest
+import torch
+
+
+def pytest_configure() -> None:
+    """One compute thread, as the server runs: more would let tests disturb each other."""
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped, and counted as skipped, where no CUDA device is."""
+    if torch.cuda.is_available():
+        return
+    absent = pytest.mark.skip(reason="no CUDA device here")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(absent)
