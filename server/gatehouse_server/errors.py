@@ -76,8 +76,11 @@ class InvalidInput(GatehouseError):
         "POSITION_OUT_OF_RANGE",
         "WRONG_MODEL_KIND",
         "STATE_NOT_FINITE",
-        "DUPLICATE_DOCUMENT",
-        "BROKEN_PARTS",
+        "OUTPUTS_TOO_LARGE",
+        "DOCUMENT_TOO_LONG",
+        "DUPLICATE_DOCUMENT_ID",
+        "PARTS_INTERLEAVED",
+        "PART_OUT_OF_ORDER",
     )
 
     def __init__(

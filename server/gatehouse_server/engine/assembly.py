@@ -128,7 +128,9 @@ class _HeadBuilder:
                 # A token is scored by the state before it: the source for the first one, else the step before.
                 row = rows_after_step.get(step - 1)
                 if row is None:
-                    row = self._row(place if step == 0 else self._step_offsets[step - 1] + place, wants.suppressed)
+                    row = self._row(
+                        place if step == 0 else self._step_offsets[step - 1] + place, wants.suppressed
+                    )
                 self.scored.append((self._score(row, int(job.inputs[job.consumed + step])), job))
 
     def add_peek(self, job: Job, place: int) -> None:
@@ -173,5 +175,7 @@ class _HeadBuilder:
         if wants.vector:
             vector = len(self._vector_rows)
             self._vector_rows.append(row)
-        self.readers.append(HeadReader(job=job, row=row, restricted=restricted, vector=vector, watched=watched))
+        self.readers.append(
+            HeadReader(job=job, row=row, restricted=restricted, vector=vector, watched=watched)
+        )
         return row

@@ -54,7 +54,7 @@ class Job:
 
     `inputs`: (T,) int64 token ids or (T, N) float32 features. With T = 0 the job only reads outputs of its source
     state. The source row is never written. `finished` is called on the engine thread when all steps are done, with
-    None or with what went wrong. `best` gets one entry per step that outputs are wanted at, `scores` one value per step.
+    None or with what went wrong. `best` gets one entry per step that outputs are wanted at, `scores` one per step.
     """
 
     inputs: Ids | Floats

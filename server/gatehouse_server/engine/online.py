@@ -79,7 +79,9 @@ class OnlineEngine:
             for job, _ in chosen:
                 job.finished(job, failure)
             return
-        for (job, steps), finite in zip(chosen, [*answer.finite.tolist(), *[True] * len(chosen)], strict=False):
+        for (job, steps), finite in zip(
+            chosen, [*answer.finite.tolist(), *[True] * len(chosen)], strict=False
+        ):
             self._advance(job, steps, finite=finite, now=computed)
         self._observer.online_tick(
             OnlineTick(

@@ -29,7 +29,9 @@ class RowPool:
         if self._freed:
             row = self._freed.pop()
         else:
-            assert self._never_used <= self._capacity, "the state table is sized for every row that sessions may hold"
+            assert self._never_used <= self._capacity, (
+                "the state table is sized for every row that sessions may hold"
+            )
             row = self._never_used
             self._never_used += 1
         self._holders[row] = 1

@@ -23,7 +23,12 @@ class TorchOnlineBackend:
     """
 
     def __init__(
-        self, network: Network, *, capacity: int, start_token: int | None = None, suppressed: Sequence[int] = ()
+        self,
+        network: Network,
+        *,
+        capacity: int,
+        start_token: int | None = None,
+        suppressed: Sequence[int] = (),
     ) -> None:
         self._network = network
         self._device = network.device
@@ -74,7 +79,11 @@ class TorchOnlineBackend:
         return OnlineAnswer(finite=finite, head=head)
 
     def _hidden(
-        self, batch: OnlineBatch, sources: list[torch.Tensor], outputs: torch.Tensor | None, wants_sources: bool
+        self,
+        batch: OnlineBatch,
+        sources: list[torch.Tensor],
+        outputs: torch.Tensor | None,
+        wants_sources: bool,
     ) -> torch.Tensor:
         """The states that the head reads, (M, R), gathered from sources, peeked states and step outputs."""
         assert batch.head is not None
@@ -105,7 +114,9 @@ class TorchOnlineBackend:
                 scores[chosen] = self._readable(values).cpu().numpy()
             for number, (row, ids, k) in enumerate(request.restricted):
                 if begin <= row < end:
-                    restricted[number] = self._best_among(logits[row - begin], float(shift[row - begin]), ids, k)
+                    restricted[number] = self._best_among(
+                        logits[row - begin], float(shift[row - begin]), ids, k
+                    )
             if request.k:
                 if request.suppressed is not None and request.suppressed[begin:end].any():
                     assert self._ban is not None
@@ -148,7 +159,7 @@ class TorchOnlineBackend:
         return ids[order], values[order] - np.float32(shift)
 
     def _finite(self, state: tuple[torch.Tensor, ...], rows: int) -> np.ndarray:
-        """Whether each sequence's state is finite, (B,). The sums are cheap; only a suspicious row is looked at whole."""
+        """Whether each sequence's state is finite, (B,). Sums are cheap; only a suspicious row is looked at whole."""
         finite = np.ones(rows, dtype=np.bool_)
         for part in state:
             sums = part.sum(dim=1).cpu().numpy()

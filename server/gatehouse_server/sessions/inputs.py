@@ -11,6 +11,9 @@ from gatehouse_server.models.token_ids import check_token_ids
 from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.operations import OutputRequest, Write
 
+_FLOAT_BYTES = 4
+_BEST_ENTRY_BYTES = 32  # id, log-probability and a word
+
 Inputs = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
@@ -20,7 +23,9 @@ def checked_inputs(model: HostedModel, write: Write) -> Inputs:
     if given is None:
         if write.at is None:
             raise InvalidInput.of_field(
-                "inputs", "nothing to write: give tokens, text or features, or `at` to move", reason="EMPTY_INPUT"
+                "inputs",
+                "nothing to write: give tokens, text or features, or `at` to move",
+                reason="EMPTY_INPUT",
             )
         return model.no_steps()
     inputs = _encoded(model, given) if isinstance(given, str) else _as_taken(model, given)
@@ -54,6 +59,22 @@ def check_outputs(model: HostedModel, outputs: OutputRequest) -> None:
     if outputs.scores and not model.scores_tokens:
         raise InvalidInput.of_field(
             "outputs.scores", f"{model.key} does not predict its own input", reason="WRONG_MODEL_KIND"
+        )
+
+
+def check_output_size(model: HostedModel, outputs: OutputRequest, steps: int) -> None:
+    """Raises InvalidInput when the outputs would not fit into an answer."""
+    answered = max(1, steps) if outputs.every_step else 1
+    size = answered * (
+        _FLOAT_BYTES * model.output_size * outputs.vector + _BEST_ENTRY_BYTES * (outputs.k or 0)
+    )
+    limit = model.limits.max_output_bytes
+    if size > limit:
+        raise InvalidInput.of_field(
+            "outputs",
+            f"the answer would take about {size} bytes, and at most {limit} are allowed. "
+            "Ask for fewer steps at a time, or for `k` instead of `vector`",
+            reason="OUTPUTS_TOO_LARGE",
         )
 
 

@@ -300,7 +300,9 @@ class SessionLane:
         return EngineGauges(
             sessions=len(self._table),
             sessions_by_model=dict(self._table.by_model),
-            state_bytes=sum(model.rows.in_use * model.engine.bytes_per_row for model in self._hosted.values()),
+            state_bytes=sum(
+                model.rows.in_use * model.engine.bytes_per_row for model in self._hosted.values()
+            ),
         )
 
 

@@ -83,7 +83,14 @@ class Session:
         return np.array(self.tape[begin:end], dtype=np.int64)
 
     def accept(
-        self, *, at: int, tokens: Sequence[int], steps: int, source_row: int, new_row: int, digest: bytes | None
+        self,
+        *,
+        at: int,
+        tokens: Sequence[int],
+        steps: int,
+        source_row: int,
+        new_row: int,
+        digest: bytes | None,
     ) -> None:
         """Applies a write: the only way in which tape, position and revision change.
 

@@ -23,11 +23,15 @@ def check_suggests(model: HostedModel, operation: Suggest) -> TextCodec:
     """The codec of a model that can suggest words. Raises InvalidInput when it can't, or for a bad `k`."""
     if model.text is None or not model.scores_tokens:
         raise InvalidInput.of_field(
-            "model", f"{model.key} does not predict words; Suggest needs a language model", reason="WRONG_MODEL_KIND"
+            "model",
+            f"{model.key} does not predict words; Suggest needs a language model",
+            reason="WRONG_MODEL_KIND",
         )
     if not 1 <= operation.k <= model.output_size:
         raise InvalidInput.of_field(
-            "k", f"{operation.k} is not in 1..{model.output_size}, the words of {model.key}", reason="K_OUT_OF_RANGE"
+            "k",
+            f"{operation.k} is not in 1..{model.output_size}, the words of {model.key}",
+            reason="K_OUT_OF_RANGE",
         )
     return model.text
 
@@ -122,11 +126,10 @@ def _look(session: Session, typed: TypedText, wants: Wants, rows: HeldRows, work
     return job.best[0]
 
 
-def _words(
-    operation: Suggest, codec: TextCodec, typed: TypedText, best: Best
-) -> tuple[Suggestion, ...]:
+def _words(operation: Suggest, codec: TextCodec, typed: TypedText, best: Best) -> tuple[Suggestion, ...]:
     """The best words in the capitals of what was typed, personal words among them, excluded ones left out."""
-    assert best.ids is not None and best.values is not None
+    assert best.ids is not None
+    assert best.values is not None
     refused = {codec.vocabulary.fold(word) for word in operation.exclude}
     found: dict[str, float] = {}
     for number, value in zip(best.ids.tolist(), best.values.tolist(), strict=True):

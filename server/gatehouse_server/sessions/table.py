@@ -79,7 +79,9 @@ class SessionTable:
                 ),
             )
         if session_id in self._sessions:
-            raise SessionExists(f"there is a session {session_id} already; use it, or choose another identifier")
+            raise SessionExists(
+                f"there is a session {session_id} already; use it, or choose another identifier"
+            )
         if len(self._sessions) >= self._limits.max_sessions:
             raise Overloaded(
                 f"the server holds {len(self._sessions)} sessions, as many as it may",

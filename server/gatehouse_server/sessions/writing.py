@@ -15,7 +15,13 @@ from gatehouse_server.engine.job import NOTHING, Best, Job, Wants
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.errors import InvalidInput, PositionNotRetained
-from gatehouse_server.sessions.inputs import Inputs, check_outputs, check_tape_length, checked_inputs
+from gatehouse_server.sessions.inputs import (
+    Inputs,
+    check_output_size,
+    check_outputs,
+    check_tape_length,
+    checked_inputs,
+)
 from gatehouse_server.sessions.operations import OutputRequest, RefusedWrite, Write
 from gatehouse_server.sessions.results import StepOutput, WriteResult
 from gatehouse_server.sessions.revisions import Revised, digest, judge, standing
@@ -64,6 +70,7 @@ def write(session: Session, operation: Write, work: Work, observer: Observer) ->
     model = session.model
     inputs = checked_inputs(model, operation)
     check_outputs(model, operation.outputs)
+    check_output_size(model, operation.outputs, len(inputs))
     at = session.position if operation.at is None else operation.at
     content = None
     if operation.revision is not None:
@@ -117,7 +124,10 @@ def restored(session: Session, position: int, rows: HeldRows, work: Work) -> Run
         positions = sorted({0, session.position, *(write.at for write in session.recent if write.on_tape)})
         raise PositionNotRetained(
             f"the state at position {position} is not kept. Positions that are: {', '.join(map(str, positions))}",
-            metadata={**standing(session), "oldest_restorable_position": str(session.oldest_restorable_position)},
+            metadata={
+                **standing(session),
+                "oldest_restorable_position": str(session.oldest_restorable_position),
+            },
         )
     target = rows.take()
     yield work.job(
@@ -130,7 +140,9 @@ def _compute(
     session: Session, source: int, inputs: Inputs, outputs: OutputRequest, rows: HeldRows, work: Work
 ) -> Running[tuple[Job | None, int]]:
     """Runs the steps from `source`; the job with its outputs, if one was needed, and the row of the new state."""
-    wants = Wants(k=outputs.k or 0, every_step=outputs.every_step, scores=outputs.scores, vector=outputs.vector)
+    wants = Wants(
+        k=outputs.k or 0, every_step=outputs.every_step, scores=outputs.scores, vector=outputs.vector
+    )
     if not len(inputs):
         target = rows.share(source)
         if not wants.per_step:

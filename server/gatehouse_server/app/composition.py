@@ -1,0 +1,185 @@
+"""Builds the server from its settings: models, engine, services, each handed what it needs and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+import torch
+
+from gatehouse_server.app.failure import CannotStartError
+from gatehouse_server.engine.bucketing import OfflineBatching
+from gatehouse_server.engine.documents import DocumentTask
+from gatehouse_server.engine.loop import Answers, Engine, Lane, deliver_to_sinks
+from gatehouse_server.engine.offline import OfflineLane
+from gatehouse_server.engine.policy import OnlineBatching
+from gatehouse_server.errors import ModelFolderError
+from gatehouse_server.models.model import LoadedModel
+from gatehouse_server.models.registry import EMBEDDED, FailedModel, Registry
+from gatehouse_server.sessions.lane import SessionLane
+from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.settings import Settings
+from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.transport.departure import Departure
+from gatehouse_server.transport.document_flow import DocumentLimits, Services
+from gatehouse_server.transport.health import Health
+from gatehouse_server.transport.models import ModelServicer
+from gatehouse_server.transport.offline import OfflineServicer
+from gatehouse_server.transport.online import OnlineServicer
+from gatehouse_server.transport.online_stream import StreamLimits
+from gatehouse_server.transport.server import SERVICES, Servicers
+
+_log = structlog.get_logger(__name__)
+
+_SWITCH_INTERVAL_SECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What the settings ask for, not yet started."""
+
+    registry: Registry
+    engine: Engine
+    servicers: Servicers
+    executor: ThreadPoolExecutor
+
+
+def choose_device(settings: Settings) -> str:
+    """`cpu` or `cuda`. Raises CannotStartError when there is no such device."""
+    if settings.device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if settings.device == "cuda":
+        raise CannotStartError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto")
+    return "cpu"
+
+
+def load_models(settings: Settings, device: str) -> Registry:
+    """Loads all models, with a line in the log for each. Takes seconds: not for the event loop.
+
+    Raises CannotStartError when there is nothing to serve.
+    """
+    torch.set_num_threads(settings.threads)
+    # The tokenizer's own threads would take the cores from the engine; ours has one thread for texts.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        registry = Registry.load(
+            settings.models,
+            device,
+            settings.fold_limit_bytes,
+            embedded=EMBEDDED if settings.embedded_models else None,
+            on_loaded=_tell,
+        )
+    except ModelFolderError as error:
+        raise CannotStartError(f"--models: {error}") from error
+    if not registry.models and not registry.failed:
+        raise CannotStartError("there is no model to serve. Name a folder with --models DIR")
+    return registry
+
+
+def build(settings: Settings, registry: Registry, metrics: Metrics, departure: Departure) -> Built:
+    """Puts the parts together. Has to be called on the event loop that will serve."""
+    loop = asyncio.get_running_loop()
+
+    def deliver(answers: Answers) -> None:
+        loop.call_soon_threadsafe(deliver_to_sinks, answers)
+
+    sessions, documents = _lanes(settings, registry, metrics)
+    lanes: dict[type, Lane] = dict.fromkeys(SessionLane.operations, sessions)
+    lanes[DocumentTask] = documents
+    engine = Engine(
+        lanes=lanes,
+        observer=metrics.engine,
+        deliver=deliver,
+        max_queued=settings.max_queued_operations,
+    )
+    metrics.engine.queue_depth = lambda: engine.unanswered
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gatehouse-text")
+    services = Services(
+        engine=engine,
+        observer=metrics.engine,
+        metrics=metrics.requests,
+        executor=executor,
+        limits=DocumentLimits(
+            max_document_steps=settings.max_document_steps,
+            max_document_bytes=settings.max_document_bytes,
+            max_in_flight=settings.max_documents_in_flight_per_stream,
+        ),
+    )
+    online = OnlineServicer(
+        engine=engine,
+        observer=metrics.engine,
+        metrics=metrics.requests,
+        departure=departure,
+        limits=StreamLimits(
+            max_text_bytes=settings.max_text_bytes,
+            max_unanswered_per_session=settings.recent_writes,
+            max_unanswered=settings.max_operations_in_flight_per_stream,
+        ),
+    )
+    servicers = Servicers(
+        online=online,
+        offline=OfflineServicer(registry=registry, services=services, departure=departure),
+        models=ModelServicer(registry),
+        health=Health(services=SERVICES, registry=registry),
+    )
+    # The event loop and the engine share the interpreter. The engine lets go of it in each torch operation, and
+    # would wait 5 ms, Python's default, for a busy event loop to give it back.
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    # What lives as long as the server need not be looked at by each garbage collection.
+    gc.collect()
+    gc.freeze()
+    return Built(registry=registry, engine=engine, servicers=servicers, executor=executor)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what serves."""
+    try:
+        own = importlib.metadata.version("gatehouse")
+    except importlib.metadata.PackageNotFoundError:  # run from the sources alone
+        own = "unknown"
+    return {"gatehouse": own, "torch": str(torch.__version__)}
+
+
+def _lanes(settings: Settings, registry: Registry, metrics: Metrics) -> tuple[SessionLane, OfflineLane]:
+    sessions = SessionLane(
+        registry=registry,
+        limits=SessionLimits(
+            max_sessions=settings.max_sessions,
+            idle_seconds=settings.session_idle_seconds,
+            recent_writes=settings.recent_writes,
+            max_write_steps=settings.max_write_steps,
+            max_tape_steps=settings.max_tape_steps,
+        ),
+        batching=OnlineBatching(
+            max_sessions_per_tick=settings.max_sessions_per_tick, chunk_steps=settings.chunk_steps
+        ),
+        observer=metrics.engine,
+    )
+    documents = OfflineLane(
+        networks={model.key: model.network for model in registry.models},
+        batching=OfflineBatching(batch_tokens=settings.batch_tokens),
+        observer=metrics.engine,
+    )
+    return sessions, documents
+
+
+def _tell(outcome: LoadedModel | FailedModel) -> None:
+    if isinstance(outcome, FailedModel):
+        _log.error("model failed", model=outcome.key, path=str(outcome.path), problem=outcome.problem)
+    else:
+        _log.info(
+            "model loaded",
+            model=outcome.key,
+            task=outcome.config.task,
+            parameters=outcome.parameter_count,
+            memory_bytes=outcome.memory_bytes,
+            seconds=round(outcome.load_seconds, 3),
+        )

@@ -1,0 +1,48 @@
+"""What the server says when it is up: what to try next to a person, a line of the log to a machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+
+import click
+import structlog
+
+from gatehouse_server.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+def greet(settings: Settings, *, grpc_port: int, http_port: int) -> None:
+    """Tells where the server listens, and who can reach it."""
+    reach = _reach(settings.host)
+    _log.info(
+        "serving",
+        grpc=f"{settings.host}:{grpc_port}",
+        http=f"{settings.http_host}:{http_port}",
+        reachable_from=reach,
+    )
+    if sys.stdout.isatty():
+        click.echo(_text(settings, grpc_port, http_port, reach))
+
+
+def _text(settings: Settings, grpc_port: int, http_port: int, reach: str) -> str:
+    target = "" if grpc_port == 50_051 else f" --target localhost:{grpc_port}"
+    return (
+        f"\nGatehouse listens on {settings.host}:{grpc_port} (gRPC) and "
+        f"{settings.http_host}:{http_port} (HTTP), reachable from {reach}.\nTry in another terminal:\n\n"
+        f'  gatehouse suggest "how are you"{target}\n'
+        f"  gatehouse classify FILE.jsonl{target}\n"
+        f"  curl http://localhost:{http_port}/metrics\n\n"
+        "Ctrl-C stops it.\n"
+    )
+
+
+def _reach(host: str) -> str:
+    if host == "localhost":
+        return "this machine only (loopback)"
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    return "this machine only (loopback)" if loopback else "other machines, without a password"

@@ -1,0 +1,225 @@
+"""Every setting of the server, declared once: flag, environment variable, key of the TOML file, and help.
+
+What is given on the command line counts before the environment, and that before the file. A misspelt name is
+an error in each of them: a setting that is not understood must not silently mean its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+ENVIRONMENT_PREFIX = "GATEHOUSE_"
+CONFIG_VARIABLE = "GATEHOUSE_CONFIG"
+
+# Set for the client's side, or by Kubernetes for every service named `gatehouse`.
+_FOREIGN_VARIABLES = re.compile(r"GATEHOUSE_(TARGET|SERVICE_.*|PORT_\d.*)")
+
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], NoDecode]
+Folders = Annotated[tuple[Path, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a bad value. `str` is one line that names the flag."""
+
+
+class Settings(BaseSettings):
+    """What the server can be told. Units are in the names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=False
+    )
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address of the gRPC port; 0.0.0.0 for all."
+    )
+    port: Port = Field(default=50_051, description="gRPC port; 0 takes a free one.")
+    http_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address of the HTTP port (metrics and probes)."
+    )
+    http_port: Port = Field(default=8080, description="HTTP port; 0 takes a free one.")
+
+    models: Folders = Field(
+        default=(), description="Folder that holds <name>/<version>/; may be given several times."
+    )
+    embedded_models: bool = Field(
+        default=True, description="Serve the models that come with the package too."
+    )
+    require_models: Names = Field(
+        default=(),
+        description="Model (name or name@version) without which the server is not ready; several times.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where to compute: auto takes a GPU when there is one."
+    )
+    threads: Count = Field(
+        default=1, description="Threads of one torch operation; 1 has the steadiest latency."
+    )
+    fold_limit_bytes: int = Field(
+        default=134_217_728, ge=0, description="Most bytes of precomputed input tables per model."
+    )
+
+    max_sessions: Count = Field(default=10_000, description="Most sessions that live at a time.")
+    session_idle_seconds: Seconds = Field(
+        default=3600.0, description="A session not used for this long ends, seconds."
+    )
+    recent_writes: Count = Field(
+        default=8, description="Writes of a session that may be unanswered, and that can be answered again."
+    )
+    max_write_steps: Count = Field(default=4096, description="Most steps of one write.")
+    max_tape_steps: Count = Field(default=1_000_000, description="Most steps that a session remembers.")
+    max_text_bytes: Count = Field(default=65_536, description="Most bytes of a text in one online operation.")
+    max_sessions_per_tick: Count = Field(default=256, description="Most sessions in one online batch.")
+    chunk_steps: Count = Field(default=16, description="Most steps of one write in one tick.")
+
+    max_document_steps: Count = Field(default=100_000, description="Most steps of a document.")
+    max_document_bytes: Count = Field(
+        default=4_194_304, description="Most bytes of a document, all parts together."
+    )
+    batch_tokens: Count = Field(default=65_536, description="Most steps in one batch of documents.")
+    max_documents_in_flight_per_stream: Count = Field(
+        default=256, description="Documents of one call that may be under way before it is read no further."
+    )
+
+    max_queued_operations: Count = Field(
+        default=16_384, description="Operations and documents of all calls that may wait for an answer."
+    )
+    max_operations_in_flight_per_stream: Count = Field(
+        default=1024,
+        description="Operations of one stream that may be under way before it is read no further.",
+    )
+
+    drain_grace_seconds: Seconds = Field(
+        default=20.0, description="How long running work may take to finish after SIGTERM, seconds."
+    )
+    stuck_turn_seconds: Seconds = Field(
+        default=60.0, description="A turn of the engine longer than this fails /healthz, seconds."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="auto is text on a terminal, else JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level to log."
+    )
+
+    @field_validator("models", "require_models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """The environment has lists as one text, separated by commas."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line, the environment, and the file, which `load` puts among the first as `file_`."""
+        assert isinstance(init_settings, InitSettingsSource)
+        given = dict(init_settings.init_kwargs)
+        from_file = given.pop(_FILE_KEY, {})
+        return (
+            InitSettingsSource(settings_cls, init_kwargs=given),
+            env_settings,
+            InitSettingsSource(settings_cls, init_kwargs=from_file),
+        )
+
+
+_FILE_KEY = "_from_file"
+
+
+def flag_of(name: str) -> str:
+    """The flag for a field: `--max-sessions`."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """The environment variable for a field: `GATEHOUSE_MAX_SESSIONS`."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def load_settings(given: Mapping[str, object] | None = None, *, config: Path | None = None) -> Settings:
+    """The settings from the command line (`given`, by field), the process's environment and the file.
+
+    The file is `config`, else what GATEHOUSE_CONFIG names. Raises SettingsError.
+    """
+    environment = os.environ
+    _check_variables(environment)
+    path = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+    from_file = _read_file(path) if path is not None else {}
+    given = dict(given or {})
+    sources: dict[str, Any] = {**given, _FILE_KEY: from_file}
+    try:
+        return Settings(**sources)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, given, environment, path)) from error
+
+
+def _check_variables(environment: Mapping[str, str]) -> None:
+    known = {variable_of(name) for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    for name in environment:
+        if (
+            name.startswith(ENVIRONMENT_PREFIX)
+            and name not in known
+            and not _FOREIGN_VARIABLES.fullmatch(name)
+        ):
+            raise SettingsError(f"{name}: there is no such setting{_nearest(name, known)}")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config: cannot read {path} ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config: {path} is not valid TOML ({error})") from error
+    for name in content:
+        if name not in Settings.model_fields:
+            raise SettingsError(
+                f"{name} in {path}: there is no such setting{_nearest(name, Settings.model_fields)}"
+            )
+    return content
+
+
+def _nearest(name: str, known: Sequence[str] | Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f". Did you mean {near[0]}?" if near else ". See `gatehouse serve --help`"
+
+
+def _one_line(
+    error: ValidationError, given: Mapping[str, object], environment: Mapping[str, str], path: Path | None
+) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    name = str(problem["loc"][0])
+    if name in given:
+        origin = ""
+    elif variable_of(name) in environment:
+        origin = f" (from {variable_of(name)})"
+    else:
+        origin = f" (from {path})"
+    message = problem["msg"]
+    more = error.error_count() - 1
+    rest = f"; and {more} more" if more else ""
+    return f"{flag_of(name)}: {message[:1].lower()}{message[1:]}, got {problem['input']!r}{origin}{rest}"

@@ -1,0 +1,208 @@
+"""The engine's statistics as Prometheus series: added up as they come, made into samples at a scrape."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gatehouse_server.engine.observer import EngineGauges, Happening, OfflineBatch, OnlineTick
+from gatehouse_server.telemetry.bins import BATCH_SIZES, OFFLINE_SECONDS, ONLINE_SECONDS, Bins
+
+_SESSIONS: Mapping[Happening, str] = {
+    Happening.SESSION_CREATED: "created",
+    Happening.SESSION_DELETED: "deleted",
+    Happening.SESSION_EXPIRED: "expired",
+    Happening.SESSION_REBUILT: "rebuilt",
+}
+_WRITES: Mapping[Happening, str] = {
+    Happening.WRITE_REPEATED: "repeated",
+    Happening.WRITE_CONFLICTED: "conflicted",
+    Happening.WRITE_BEHIND: "behind",
+    Happening.REWOUND: "rewound",
+}
+_DROPPED: Mapping[Happening, str] = {
+    Happening.DROPPED_DEADLINE: "deadline",
+    Happening.DROPPED_CANCELLED: "cancelled",
+    Happening.DROPPED_DRAINING: "draining",
+}
+_REFUSED: Mapping[Happening, str] = {
+    Happening.REFUSED_QUEUE_FULL: "queue_full",
+    Happening.REFUSED_SESSIONS_FULL: "sessions_full",
+}
+
+_ONLINE_HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "queue_seconds": ("Wait of an operation before the tick that began it", ONLINE_SECONDS),
+    "form_seconds": ("Forming the batch of a tick", ONLINE_SECONDS),
+    "compute_seconds": ("Computing a tick", ONLINE_SECONDS),
+    "publish_seconds": ("Handing out the results of a tick", ONLINE_SECONDS),
+    "batch_sessions": ("Sessions that took part in a tick", BATCH_SIZES),
+}
+_OFFLINE_HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "queue_seconds": ("Wait of a document before its batch began", OFFLINE_SECONDS),
+    "form_seconds": ("Forming a batch of documents", OFFLINE_SECONDS),
+    "compute_seconds": ("Computing a batch of documents", OFFLINE_SECONDS),
+    "batch_documents": ("Documents in a batch", BATCH_SIZES),
+}
+
+
+class _ModelStatistics:
+    """What one model did in one lane."""
+
+    __slots__ = ("counts", "histograms")
+
+    def __init__(
+        self, histograms: Mapping[str, tuple[str, tuple[float, ...]]], counts: Iterable[str]
+    ) -> None:
+        self.histograms = {name: Bins(edges) for name, (_, edges) in histograms.items()}
+        self.counts = dict.fromkeys(counts, 0)
+
+
+class EngineMetrics(Collector):
+    """Listens to the engine (see `engine.observer.Observer`) and answers scrapes.
+
+    `queue_depth` tells how many operations are submitted and unanswered; it is asked at a scrape.
+    """
+
+    def __init__(self, queue_depth: Callable[[], int] = lambda: 0) -> None:
+        self.queue_depth = queue_depth
+        self._lock = threading.Lock()
+        self._happened = dict.fromkeys(Happening, 0)
+        self._online: dict[str, _ModelStatistics] = {}
+        self._offline: dict[str, _ModelStatistics] = {}
+        self._gauges: EngineGauges | None = None
+
+    def happened(self, what: Happening, amount: int = 1) -> None:
+        """Something countable happened. From any thread."""
+        with self._lock:
+            self._happened[what] += amount
+
+    def online_tick(self, tick: OnlineTick) -> None:
+        """A tick is over."""
+        with self._lock:
+            statistics = self._online.get(tick.model)
+            if statistics is None:
+                statistics = self._online[tick.model] = _ModelStatistics(
+                    _ONLINE_HISTOGRAMS, ("steps", "outputs")
+                )
+            bins = statistics.histograms
+            bins["queue_seconds"].add_all(tick.queue_seconds)
+            bins["form_seconds"].add(tick.form_seconds)
+            bins["compute_seconds"].add(tick.compute_seconds)
+            bins["publish_seconds"].add(tick.publish_seconds)
+            bins["batch_sessions"].add(tick.sessions)
+            statistics.counts["steps"] += tick.steps
+            statistics.counts["outputs"] += tick.outputs
+
+    def offline_batch(self, batch: OfflineBatch) -> None:
+        """A batch of documents is over."""
+        with self._lock:
+            statistics = self._offline.get(batch.model)
+            if statistics is None:
+                statistics = self._offline[batch.model] = _ModelStatistics(
+                    _OFFLINE_HISTOGRAMS, ("documents", "steps", "computed_steps")
+                )
+            bins = statistics.histograms
+            bins["queue_seconds"].add_all(batch.queue_seconds)
+            bins["form_seconds"].add(batch.form_seconds)
+            bins["compute_seconds"].add(batch.compute_seconds)
+            bins["batch_documents"].add(batch.documents)
+            statistics.counts["documents"] += batch.documents
+            statistics.counts["steps"] += batch.steps
+            statistics.counts["computed_steps"] += batch.computed_steps
+
+    def gauges(self, gauges: EngineGauges) -> None:
+        """The present fill."""
+        self._gauges = gauges
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time: names are fixed, and the registry need not scrape to know them."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The samples of a scrape."""
+        with self._lock:
+            yield from [*self._happenings(), *self._online_families(), *self._offline_families()]
+        yield from self._gauge_families()
+
+    def _happenings(self) -> Iterator[Metric]:
+        for name, help_text, label, kinds in (
+            ("gatehouse_sessions", "Sessions by what happened to them", "event", _SESSIONS),
+            (
+                "gatehouse_writes",
+                "Writes out of the ordinary: repeated, refused, or going back",
+                "event",
+                _WRITES,
+            ),
+            ("gatehouse_dropped", "Operations that nobody waits for any more", "reason", _DROPPED),
+            (
+                "gatehouse_refused",
+                "Operations and sessions refused because something is full",
+                "reason",
+                _REFUSED,
+            ),
+        ):
+            family = CounterMetricFamily(name, help_text, labels=[label])
+            for happening, value in kinds.items():
+                family.add_metric([value], self._happened[happening])
+            yield family
+
+    def _online_families(self) -> Iterator[Metric]:
+        yield from _counters(
+            "gatehouse_online",
+            {"steps": "Steps consumed", "outputs": "Rows that went through the head"},
+            self._online,
+        )
+        yield from _histograms("gatehouse_online", _ONLINE_HISTOGRAMS, self._online)
+
+    def _offline_families(self) -> Iterator[Metric]:
+        helps = {
+            "documents": "Documents computed",
+            "steps": "Steps of documents",
+            "computed_steps": "Steps computed for documents, padding included",
+        }
+        yield from _counters("gatehouse_offline", helps, self._offline)
+        yield from _histograms("gatehouse_offline", _OFFLINE_HISTOGRAMS, self._offline)
+
+    def _gauge_families(self) -> Iterator[Metric]:
+        gauges = self._gauges
+        active = GaugeMetricFamily(
+            "gatehouse_sessions_active", "Sessions that live", labels=["model", "version"]
+        )
+        for key, amount in (gauges.sessions_by_model if gauges else {}).items():
+            active.add_metric(_name_and_version(key), amount)
+        yield active
+        yield GaugeMetricFamily(
+            "gatehouse_state_bytes", "Bytes of session states", value=gauges.state_bytes if gauges else 0
+        )
+        yield GaugeMetricFamily(
+            "gatehouse_queue_depth", "Operations submitted and not yet answered", value=self.queue_depth()
+        )
+
+
+def _counters(
+    prefix: str, helps: Mapping[str, str], models: Mapping[str, _ModelStatistics]
+) -> Iterator[Metric]:
+    for name, help_text in helps.items():
+        family = CounterMetricFamily(f"{prefix}_{name}", help_text, labels=["model", "version"])
+        for key, statistics in models.items():
+            family.add_metric(_name_and_version(key), statistics.counts[name])
+        yield family
+
+
+def _histograms(
+    prefix: str, kinds: Mapping[str, tuple[str, tuple[float, ...]]], models: Mapping[str, _ModelStatistics]
+) -> Iterator[Metric]:
+    for name, (help_text, _) in kinds.items():
+        family = HistogramMetricFamily(f"{prefix}_{name}", help_text, labels=["model", "version"])
+        for key, statistics in models.items():
+            bins = statistics.histograms[name]
+            family.add_metric(_name_and_version(key), buckets=bins.buckets(), sum_value=bins.total)
+        yield family
+
+
+def _name_and_version(key: str) -> list[str]:
+    name, _, version = key.partition("@")
+    return [name, version]

@@ -1,0 +1,1 @@
+"""The wire: gRPC services, protobuf to plain objects and back, and the HTTP side for operators."""

@@ -1,0 +1,201 @@
+"""Online requests from protobuf to plain objects, checked for form. What depends on a model, sessions check.
+
+By hand, because it runs once for each operation. Every refusal names the field, its value and what is
+allowed; paths are relative to the message that is decoded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gatehouse.v1 import online_pb2
+
+from gatehouse_server.errors import FieldViolation, GatehouseError, InvalidInput
+from gatehouse_server.sessions.operations import (
+    CreateSession,
+    DeleteSession,
+    Features,
+    GetSession,
+    OutputRequest,
+    RefusedWrite,
+    Suggest,
+    Tokens,
+    Write,
+)
+from gatehouse_server.transport.durations import positive_seconds
+from gatehouse_server.transport.fields import (
+    check_k,
+    check_model,
+    check_name,
+    check_session_id,
+    check_text,
+    check_words,
+    decode_features,
+)
+
+DEFAULT_WORDS = 3
+DEFAULT_MAX_TEXT_BYTES = 65_536
+
+_NO_OUTPUTS = OutputRequest()
+
+
+def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int) -> Write:
+    """A write. Raises InvalidInput."""
+    session_id = write.session_id
+    check_session_id(session_id)
+    revision = write.revision if write.HasField("revision") else None
+    incarnation = write.incarnation if write.HasField("incarnation") else None
+    at = write.at if write.HasField("at") else None
+    if at is not None and at < 0:
+        raise InvalidInput.of_field(
+            "at", f"expected 0 up to the session's position, got {at}", reason="POSITION_OUT_OF_RANGE"
+        )
+    if revision is not None:
+        _check_revision(revision, incarnation, at)
+    return Write(
+        session_id=session_id,
+        incarnation=incarnation,
+        revision=revision,
+        at=at,
+        inputs=_inputs(write, at, max_text_bytes),
+        outputs=_outputs(write.outputs) if write.HasField("outputs") else _NO_OUTPUTS,
+    )
+
+
+def decode_suggestion(suggestion: online_pb2.TextSuggestion, *, max_text_bytes: int) -> Suggest:
+    """A suggestion. Raises InvalidInput."""
+    session_id = suggestion.session_id or None
+    if session_id is not None:
+        check_session_id(session_id)
+    k = suggestion.k if suggestion.HasField("k") else DEFAULT_WORDS
+    check_k(k, "k")
+    check_name(suggestion.model, "model")
+    check_text(suggestion.text, "text", max_text_bytes)
+    exclude, extra_words = tuple(suggestion.exclude), tuple(suggestion.extra_words)
+    check_words(exclude, "exclude", max_text_bytes)
+    check_words(extra_words, "extra_words", max_text_bytes)
+    return Suggest(
+        session_id=session_id,
+        model=suggestion.model or None,
+        text=suggestion.text,
+        k=k,
+        exclude=exclude,
+        extra_words=extra_words,
+    )
+
+
+def decode_creation(request: online_pb2.CreateSessionRequest) -> CreateSession:
+    """A session to be made. Raises InvalidInput."""
+    check_model(request.model)
+    if request.session_id:
+        check_session_id(request.session_id)
+    check_name(request.request_id, "request_id")
+    return CreateSession(
+        model=request.model,
+        session_id=request.session_id or None,
+        request_id=request.request_id or None,
+    )
+
+
+def decode_get(request: online_pb2.GetSessionRequest) -> GetSession:
+    """A session to look at. Raises InvalidInput."""
+    check_session_id(request.session_id)
+    return GetSession(session_id=request.session_id)
+
+
+def decode_deletion(request: online_pb2.DeleteSessionRequest) -> DeleteSession:
+    """A session to end. Raises InvalidInput."""
+    check_session_id(request.session_id)
+    return DeleteSession(session_id=request.session_id)
+
+
+def session_of(operation: online_pb2.StreamOperation) -> str | None:
+    """The session that an operation names, whatever its kind."""
+    session_id = operation.write.session_id or operation.suggest.session_id
+    return session_id or None
+
+
+def refused_write(write: online_pb2.SessionWrite, error: GatehouseError) -> RefusedWrite:
+    """A write that could not be decoded, to be answered in its session's order."""
+    return RefusedWrite(
+        session_id=write.session_id,
+        revision=write.revision if write.HasField("revision") else None,
+        error=error,
+    )
+
+
+def decode_timeout(message: online_pb2.SessionWrite | online_pb2.TextSuggestion) -> float | None:
+    """After how many seconds an operation is given up. Raises InvalidInput unless it is positive."""
+    return positive_seconds(message.timeout, "timeout") if message.HasField("timeout") else None
+
+
+def _check_revision(revision: int, incarnation: int | None, at: int | None) -> None:
+    violations = []
+    if revision < 1:
+        violations.append(
+            FieldViolation(
+                field="revision", description=f"expected at least 1, the session's + 1, got {revision}"
+            )
+        )
+    if incarnation is None:
+        violations.append(
+            FieldViolation(field="incarnation", description="required together with `revision`, got none")
+        )
+    if at is None:
+        violations.append(
+            FieldViolation(field="at", description="required together with `revision`, got none")
+        )
+    if violations:
+        raise InvalidInput(
+            "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
+            violations=tuple(violations),
+        )
+
+
+def _inputs(
+    write: online_pb2.SessionWrite, at: int | None, max_text_bytes: int
+) -> Tokens | Features | str | None:
+    kind = write.WhichOneof("inputs")
+    if kind == "tokens":
+        ids = write.tokens.ids
+        if not ids:
+            raise InvalidInput.of_field(
+                "tokens.ids", "expected at least one token id, got none", reason="EMPTY_INPUT"
+            )
+        return np.fromiter(ids, np.int64, len(ids))
+    if kind == "text":
+        text = write.text
+        if not text:
+            raise InvalidInput.of_field("text", "expected at least one token, got none", reason="EMPTY_INPUT")
+        check_text(text, "text", max_text_bytes)
+        return text
+    if kind == "features":
+        return decode_features(write.features.width, write.features.values, "features")
+    if at is None:
+        raise InvalidInput.of_field(
+            "inputs",
+            "nothing to write: give tokens, text or features, or `at` to move",
+            reason="EMPTY_INPUT",
+        )
+    return None
+
+
+def _outputs(outputs: online_pb2.OutputOptions) -> OutputRequest:
+    k = None
+    if outputs.HasField("k"):
+        k = outputs.k
+        check_k(k, "outputs.k")
+    steps = outputs.steps
+    if steps not in (
+        online_pb2.OUTPUT_STEPS_UNSPECIFIED,
+        online_pb2.OUTPUT_STEPS_LAST,
+        online_pb2.OUTPUT_STEPS_EVERY,
+    ):
+        raise InvalidInput.of_field(
+            "outputs.steps", f"expected OUTPUT_STEPS_LAST or OUTPUT_STEPS_EVERY, got {steps}"
+        )
+    return OutputRequest(
+        k=k,
+        every_step=steps == online_pb2.OUTPUT_STEPS_EVERY,
+        scores=outputs.scores,
+        vector=outputs.vector,
+    )

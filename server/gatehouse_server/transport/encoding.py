@@ -1,0 +1,99 @@
+"""What sessions answer, from plain objects to protobuf.
+
+Messages are filled in place: making submessages and copying them costs twice as much, and this runs once for
+each result. Fields whose value is the default are left alone for the same reason.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gatehouse.v1 import online_pb2, session_pb2
+
+from gatehouse_server.sessions import results
+from gatehouse_server.transport.durations import fill_duration, fill_timestamp
+
+
+def fill_write_result(message: online_pb2.WriteResult, result: results.WriteResult) -> None:
+    """The answer to a write."""
+    message.session_id = result.session_id
+    fill_state(message.state, result.state)
+    for step in result.steps:
+        _fill_step(message.steps.add(), step)
+    if result.scores is not None:
+        message.scores.extend(result.scores.tolist())
+    if result.token_ids is not None:
+        message.token_ids.extend(result.token_ids.tolist())
+    if result.repeated:
+        message.repeated_write = True
+    fill_timing(message.timing, result.timing)
+
+
+def fill_suggest_result(message: online_pb2.SuggestResult, result: results.SuggestResult) -> None:
+    """The answer to a suggestion."""
+    message.session_id = result.session_id
+    fill_state(message.state, result.state)
+    add = message.suggestions.add
+    for suggestion in result.suggestions:
+        add(text=suggestion.text, log_probability=suggestion.log_probability)
+    if result.prefix:
+        message.prefix = result.prefix
+    if result.rebuilt:
+        message.rebuilt = True
+    if result.computed_steps:
+        message.computed_steps = result.computed_steps
+    fill_timing(message.timing, result.timing)
+
+
+def fill_session(message: session_pb2.Session, view: results.SessionView) -> None:
+    """A session with its limits."""
+    message.session_id = view.session_id
+    message.model = view.model
+    fill_state(message.state, view.state)
+    message.max_unanswered_writes = view.max_unanswered_writes
+    message.max_write_steps = view.max_write_steps
+    message.max_tape_steps = view.max_tape_steps
+
+
+def fill_state(message: session_pb2.SessionState, state: results.SessionState) -> None:
+    """Where a session stands; the moment of expiry is counted from now."""
+    message.incarnation = state.incarnation
+    message.revision = state.revision
+    message.position = state.position
+    if state.oldest_restorable_position:
+        message.oldest_restorable_position = state.oldest_restorable_position
+    if state.durable_revision:
+        message.durable_revision = state.durable_revision
+    fill_timestamp(message.expire_time, time.time() + state.expires_in_seconds)
+
+
+def fill_timing(message: online_pb2.Timing, timing: results.Timing) -> None:
+    """Where the time went."""
+    fill_duration(message.queue, timing.queue_seconds)
+    fill_duration(message.compute, timing.compute_seconds)
+
+
+def weight_bytes(result: object) -> int:
+    """About how many bytes a result takes in a message; exact where it can be large."""
+    if not isinstance(result, results.WriteResult):
+        return 512
+    size = 128 if result.scores is None else 128 + 12 * len(result.scores)
+    for step in result.steps:
+        size += 8
+        if step.best_ids is not None:
+            size += 24 * len(step.best_ids)
+        if step.vector is not None:
+            size += 4 * len(step.vector)
+    return size
+
+
+def _fill_step(message: online_pb2.StepOutput, step: results.StepOutput) -> None:
+    message.position = step.position
+    if step.best_ids is not None:
+        message.best_ids.extend(step.best_ids.tolist())
+    if step.best_log_probabilities is not None:
+        message.best_log_probabilities.extend(step.best_log_probabilities.tolist())
+    if step.best_texts:
+        message.best_texts.extend(step.best_texts)
+    if step.vector is not None:
+        message.vector = step.vector.astype("<f4", copy=False).tobytes()

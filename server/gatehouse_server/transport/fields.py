@@ -1,0 +1,92 @@
+"""Fields that several requests have, checked for form. Every refusal names the field, its value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from gatehouse_server.errors import InvalidInput
+from gatehouse_server.sessions.operations import Features
+
+_FLOAT_BYTES = 4
+_LONGEST_NAME = 128
+_IDENTIFIER = re.compile(r"[!-~]{1,128}")
+
+
+def check_session_id(session_id: str) -> None:
+    """Raises InvalidInput unless it is 1 to 128 printable ASCII characters without spaces."""
+    if not _IDENTIFIER.fullmatch(session_id):
+        got = "nothing" if not session_id else f"{len(session_id)} characters: {session_id[:40]!r}"
+        raise InvalidInput.of_field(
+            "session_id", f"expected 1 to 128 printable ASCII characters without spaces, got {got}"
+        )
+
+
+def check_model(model: str) -> None:
+    """Raises InvalidInput when no model is named."""
+    if not model:
+        raise InvalidInput.of_field("model", "expected `name` or `name@version`, got nothing")
+    check_name(model, "model")
+
+
+def check_text(text: str, field: str, max_text_bytes: int) -> None:
+    """Raises InvalidInput when a text is longer than a message may carry."""
+    if len(text) * 4 <= max_text_bytes:  # no character has more than four bytes
+        return
+    size_bytes = len(text.encode("utf-8", "surrogatepass"))
+    if size_bytes > max_text_bytes:
+        raise InvalidInput.of_field(
+            field,
+            f"expected at most {max_text_bytes} bytes of UTF-8, got {size_bytes}",
+            reason="INPUT_TOO_LONG",
+            metadata={"max_bytes": str(max_text_bytes), "got_bytes": str(size_bytes)},
+        )
+
+
+def decode_features(width: int, values: bytes, field: str) -> Features:
+    """Packed feature vectors as (T, N). Raises InvalidInput unless they are at least one whole row."""
+    if width < 1:
+        raise InvalidInput.of_field(
+            f"{field}.width", f"expected at least 1 value per step, got {width}", reason="WRONG_WIDTH"
+        )
+    if not values:
+        raise InvalidInput.of_field(
+            f"{field}.values", "expected at least one step, got none", reason="EMPTY_INPUT"
+        )
+    if len(values) % (width * _FLOAT_BYTES):
+        raise InvalidInput.of_field(
+            f"{field}.values",
+            f"expected a multiple of {width * _FLOAT_BYTES} bytes ({width} float32 values a step), "
+            f"got {len(values)}",
+            reason="WRONG_WIDTH",
+        )
+    return np.frombuffer(values, dtype="<f4").reshape(-1, width)
+
+
+def check_k(k: int, field: str) -> None:
+    """Raises InvalidInput unless at least one output is asked for."""
+    if k < 1:
+        raise InvalidInput.of_field(
+            field, f"expected 1 to the number of the model's outputs, got {k}", reason="K_OUT_OF_RANGE"
+        )
+
+
+def check_name(name: str, field: str) -> None:
+    """Raises InvalidInput when a name is longer than any can be."""
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInput.of_field(field, f"expected at most {_LONGEST_NAME} characters, got {len(name)}")
+
+
+def check_words(words: tuple[str, ...], field: str, max_text_bytes: int) -> None:
+    """Raises InvalidInput when words are too long together, or one is empty."""
+    size = sum(map(len, words))
+    if size * 4 > max_text_bytes and sum(len(word.encode()) for word in words) > max_text_bytes:
+        raise InvalidInput.of_field(
+            field,
+            f"expected at most {max_text_bytes} bytes of UTF-8 in all words together, got more",
+            reason="INPUT_TOO_LONG",
+        )
+    for index, word in enumerate(words):
+        if not word:
+            raise InvalidInput.of_field(f"{field}[{index}]", "expected a word, got an empty one")

@@ -1,0 +1,99 @@
+"""The HTTP side for operators: metrics, liveness, readiness. In threads of its own, beside the calls."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from gatehouse_server.transport.server import PortUnavailableError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+Problems = Callable[[], Mapping[str, str]]
+"""What is wrong, by a short name, with a sentence each; empty when nothing is. Called from any thread."""
+
+_REQUEST_SECONDS = 10.0
+
+
+class HttpServer:
+    """Serves `/metrics`, `/healthz` and `/readyz` from its construction until `close`.
+
+    Raises PortUnavailableError when the port is taken.
+    """
+
+    def __init__(
+        self, *, host: str, port: int, metrics: WSGIApplication, unhealthy: Problems, unready: Problems
+    ) -> None:
+        pages = {"/metrics": metrics, "/healthz": _page(unhealthy), "/readyz": _page(unready)}
+        try:
+            self._server = make_server(
+                host, port, _router(pages), server_class=_ThreadingServer, handler_class=_Handler
+            )
+        except OSError as error:
+            raise PortUnavailableError(f"cannot listen on {host}:{port} ({error.strerror})") from error
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, name="gatehouse-http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the server and frees its port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _REQUEST_SECONDS
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])  # no look-up of names
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Probes come every few seconds; they are no news."""
+
+
+def _router(pages: Mapping[str, WSGIApplication]) -> WSGIApplication:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        page = pages.get(environ.get("PATH_INFO", ""))
+        if page is None:
+            known = ", ".join(pages)
+            return _answer(environ, start_response, HTTPStatus.NOT_FOUND, {"error": f"there is {known}"})
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _answer(
+                environ, start_response, HTTPStatus.METHOD_NOT_ALLOWED, {"error": "expected GET or HEAD"}
+            )
+        body = page(environ, start_response)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else body
+
+    return application
+
+
+def _page(problems: Problems) -> WSGIApplication:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = dict(problems())
+        status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
+        return _answer(environ, start_response, status, {"ok": not found, "problems": found})
+
+    return application
+
+
+def _answer(
+    environ: WSGIEnvironment, start_response: StartResponse, status: HTTPStatus, content: Mapping[str, object]
+) -> Iterable[bytes]:
+    body = json.dumps(content).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append(("Allow", "GET, HEAD"))
+    start_response(f"{status.value} {status.phrase}", headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

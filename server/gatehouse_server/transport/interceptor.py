@@ -1,0 +1,118 @@
+"""Around every call: exceptions become statuses, and its code and duration are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from gatehouse_server.telemetry.request_metrics import RequestMetrics
+from gatehouse_server.transport.departure import Departure
+from gatehouse_server.transport.status import abort_with, code_name
+
+_OURS = "gatehouse."
+
+Behaviour = Callable[[Any, Any], Any]
+
+_KINDS = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of all four kinds of calls, whether they yield their answers or write them."""
+
+    def __init__(
+        self,
+        metrics: RequestMetrics,
+        departure: Departure,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._metrics = metrics
+        self._departure = departure
+        self._clock = clock
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a call, wrapped.
+
+        A method that does not exist has none: gRPC answers and nothing is counted, so that a stranger cannot
+        invent values of labels.
+        """
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        name, make = _KINDS[handler.request_streaming, handler.response_streaming]
+        behaviour: Behaviour = getattr(handler, name)
+        method = handler_call_details.method.removeprefix("/")
+        wrapped = (
+            self._yielding(behaviour, method)
+            if inspect.isasyncgenfunction(behaviour)
+            else self._returning(behaviour, method)
+        )
+        return make(
+            wrapped,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _returning(self, behaviour: Behaviour, method: str) -> Behaviour:
+        async def call(request: Any, context: Any) -> Any:
+            began = self._clock()
+            cancelled = False
+            try:
+                with self._open(method):
+                    return await behaviour(request, context)
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await abort_with(context, error)
+            finally:
+                self._count(method, context, began, cancelled)
+
+        return call
+
+    def _yielding(self, behaviour: Behaviour, method: str) -> Behaviour:
+        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+            began = self._clock()
+            cancelled = False
+            try:
+                with self._open(method):
+                    async for response in behaviour(request, context):
+                        yield response
+            except (asyncio.CancelledError, GeneratorExit):
+                cancelled = True
+                raise
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await abort_with(context, error)
+            finally:
+                self._count(method, context, began, cancelled)
+
+        return call
+
+    def _open(self, method: str) -> AbstractContextManager[None]:
+        # Watching health may go on for ever; only our own calls are worth waiting for.
+        return self._departure.call() if method.startswith(_OURS) else nullcontext()
+
+    def _count(self, method: str, context: Any, began: float, cancelled: bool) -> None:
+        remaining = context.time_remaining()
+        passed = remaining is not None and remaining <= 0
+        code = code_name(context.code(), cancelled=cancelled, deadline_passed=passed)
+        self._metrics.request(method, code, self._clock() - began)

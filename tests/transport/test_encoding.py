@@ -1,0 +1,94 @@
+"""Results become messages without loss."""
+
+import time
+
+import numpy as np
+import pytest
+from gatehouse.v1 import online_pb2, session_pb2
+from gatehouse_server.sessions.results import SessionView, StepOutput, Suggestion, SuggestResult, WriteResult
+from gatehouse_server.transport.durations import fill_duration
+from gatehouse_server.transport.encoding import (
+    fill_session,
+    fill_suggest_result,
+    fill_write_result,
+    weight_bytes,
+)
+
+from tests.transport.stage import STATE, TIMING, step_output
+
+
+def test_a_write_result_is_told_whole() -> None:
+    """State, steps, scores, tokens, vector and timing arrive."""
+    vector = np.array([-0.5, -1.5], dtype=np.float32)
+    result = WriteResult(
+        session_id="s",
+        state=STATE,
+        timing=TIMING,
+        steps=(step_output(2), StepOutput(position=4, vector=vector)),
+        scores=np.array([-0.25], dtype=np.float32),
+        token_ids=np.array([7]),
+        repeated=True,
+    )
+    message = online_pb2.WriteResult()
+    fill_write_result(message, result)
+    assert (message.session_id, message.repeated_write) == ("s", True)
+    assert (message.state.incarnation, message.state.revision, message.state.position) == (1, 2, 3)
+    assert message.state.expire_time.seconds == pytest.approx(time.time() + 3600, abs=60)
+    assert list(message.steps[0].best_ids) == [0, 1]
+    assert list(message.steps[0].best_log_probabilities) == [-1.0, -2.0]
+    assert list(message.steps[0].best_texts) == ["word0", "word1"]
+    assert message.steps[1].position == 4
+    assert np.frombuffer(message.steps[1].vector, "<f4").tolist() == [-0.5, -1.5]
+    assert (list(message.scores), list(message.token_ids)) == ([-0.25], [7])
+    assert (message.timing.queue.nanos, message.timing.compute.nanos) == (1_000_000, 2_000_000)
+
+
+def test_a_suggestion_is_told_whole() -> None:
+    """Words with their log-probabilities, the prefix, and what it took."""
+    result = SuggestResult(
+        session_id="s",
+        state=STATE,
+        timing=TIMING,
+        suggestions=(Suggestion(text="doing", log_probability=-0.5),),
+        prefix="do",
+        rebuilt=True,
+        computed_steps=3,
+    )
+    message = online_pb2.SuggestResult()
+    fill_suggest_result(message, result)
+    assert [(each.text, each.log_probability) for each in message.suggestions] == [("doing", -0.5)]
+    assert (message.prefix, message.rebuilt, message.computed_steps) == ("do", True, 3)
+
+
+def test_a_session_tells_its_limits() -> None:
+    """The limits that a client has to keep are in the message."""
+    view = SessionView(
+        session_id="s",
+        model="keyboard@1",
+        state=STATE,
+        max_unanswered_writes=8,
+        max_write_steps=4096,
+        max_tape_steps=10**6,
+    )
+    message = session_pb2.Session()
+    fill_session(message, view)
+    assert (message.model, message.max_unanswered_writes) == ("keyboard@1", 8)
+    assert (message.max_write_steps, message.max_tape_steps) == (4096, 10**6)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.999999999, 1.0, 3661.25])
+def test_durations_are_told_to_the_nanosecond(seconds: float) -> None:
+    """Also whole seconds, more than a second, and none."""
+    message = online_pb2.Timing()
+    fill_duration(message.queue, seconds)
+    assert message.HasField("queue")
+    assert message.queue.ToNanoseconds() == round(seconds * 1e9)
+
+
+def test_the_weight_of_a_result_is_close_to_its_size() -> None:
+    """Where a result is large, the estimate is what it takes in a message."""
+    wide = StepOutput(position=1, vector=np.zeros(10_000, dtype=np.float32))
+    result = WriteResult(session_id="s", state=STATE, timing=TIMING, steps=(wide,) * 20)
+    message = online_pb2.WriteResult()
+    fill_write_result(message, result)
+    assert weight_bytes(result) == pytest.approx(message.ByteSize(), rel=0.1)
