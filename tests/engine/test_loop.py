@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from gatehouse_server.engine.loop import Engine, deliver_to_sinks
+from gatehouse_server.engine.loop import Answers, Engine, deliver_to_sinks
 from gatehouse_server.engine.observer import SilentObserver
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, Overloaded
@@ -25,7 +25,7 @@ class GatedLane:
         self.running = threading.Event()
         if is_open:
             self.gate.set()
-        self.held = []
+        self.held: list[Ticket] = []
         self.turns = 0
 
     def accept(self, tickets, answers):
@@ -56,7 +56,7 @@ class Inbox:
     """Collects deliveries and lets the test wait for them."""
 
     def __init__(self) -> None:
-        self.deliveries = []
+        self.deliveries: list[Answers] = []
         self._changed = threading.Condition()
 
     def deliver(self, answers):
@@ -134,16 +134,12 @@ def test_stopping_answers_what_is_unfinished():
     engine.submit(ticket(0))
     assert lane.running.wait(timeout=30)
     engine.submit(ticket(1))
-    stopper = threading.Thread(target=engine.stop, args=(30,))
-    stopper.start()
-    with pytest.raises(Draining):
-        while True:
-            engine.submit(ticket(2))
+    assert not engine.stop(timeout_seconds=0.0)
     lane.gate.set()
-    stopper.join(timeout=30)
-    outcomes = inbox.outcomes(2)
-    assert outcomes[0] == 0
-    assert all(isinstance(outcome, Draining) for outcome in outcomes[1:])
+    assert engine.stop(timeout_seconds=30)
+    first, second = inbox.outcomes(2)
+    assert first == 0
+    assert isinstance(second, Draining)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

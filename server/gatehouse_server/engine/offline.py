@@ -1,0 +1,236 @@
+"""The offline lane: batches of whole documents, computed in slices between the ticks of the online models."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatehouse_server.engine.bucketing import OfflineBatching, WaitingDocuments
+from gatehouse_server.engine.documents import DocumentScores, DocumentTask
+from gatehouse_server.engine.loop import Answers
+from gatehouse_server.engine.observer import Happening, Observer, OfflineBatch
+from gatehouse_server.engine.offline_backend import BatchScores, OfflineBackend, TorchOfflineBackend
+from gatehouse_server.engine.ticket import Ticket
+from gatehouse_server.errors import DeadlineExpired, Draining, InvalidInput, ModelNotFound
+from gatehouse_server.network.network import Network
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _RunningBatch:
+    """A batch between two slices."""
+
+    model_key: str
+    tickets: list[Ticket]
+    computation: Generator[None, None, BatchScores]
+    began_seconds: float
+    form_seconds: float
+    compute_seconds: float = 0.0
+
+
+class OfflineLane:
+    """Takes DocumentTasks and answers each with DocumentScores, or with an exception for that document alone.
+
+    One batch is computed at a time, of the model whose document has waited longest; a slice of it ends when
+    `slice_seconds` are over. A batch that fails is tried again document by document, so that only those are
+    answered with the failure that fail by themselves.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Network],
+        batching: OfflineBatching,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+        backend_of: Callable[[Network], OfflineBackend] = TorchOfflineBackend,
+    ) -> None:
+        """`networks` by model key; one that is added later is served from then on."""
+        self._networks = networks
+        self._batching = batching
+        self._observer = observer
+        self._clock = clock
+        self._backend_of = backend_of
+        self._backends: dict[str, tuple[Network, OfflineBackend]] = {}
+        self._waiting: dict[str, WaitingDocuments[Ticket]] = {}
+        self._suspects: deque[Ticket] = deque()
+        self._running: _RunningBatch | None = None
+        self._arrivals = 0
+
+    @property
+    def unfinished_documents(self) -> int:
+        """Documents that were accepted and not yet answered."""
+        running = 0 if self._running is None else len(self._running.tickets)
+        return running + len(self._suspects) + sum(len(waiting) for waiting in self._waiting.values())
+
+    def accept(self, tickets: Sequence[Ticket], answers: Answers) -> None:
+        """Queues documents; one for a model that is not there, or gives no scores, is answered at once."""
+        for ticket in tickets:
+            task: DocumentTask = ticket.operation
+            network = self._networks.get(task.model_key)
+            if network is None:
+                answers.append((ticket, _not_served(task.model_key)))
+            elif network.head is None:
+                refusal = f"model {task.model_key} has no output layer, so it gives documents no scores"
+                answers.append((ticket, InvalidInput(refusal, reason="WRONG_MODEL_KIND")))
+            else:
+                self._arrivals += 1
+                self._waiting_of(task.model_key).add(
+                    ticket,
+                    arrival=self._arrivals,
+                    steps=len(task.inputs),
+                    deadline_seconds=ticket.deadline_seconds,
+                )
+
+    def has_work(self) -> bool:
+        """Whether a batch is running or a document waits."""
+        return self._running is not None or bool(self._suspects) or any(map(len, self._waiting.values()))
+
+    def run(self, answers: Answers) -> None:
+        """Computes one slice; a batch that it finishes is answered."""
+        began = self._clock()
+        self._drop_expired(began, answers)
+        if self._running is None:
+            self._running = self._form(began)
+        if self._running is not None:
+            self._advance(self._running, answers)
+
+    def wakes_in_seconds(self) -> float | None:
+        """Never: expired documents are dropped by `run`."""
+        return None
+
+    def housekeep(self, answers: Answers) -> None:
+        """Does nothing."""
+
+    def abandon(self, answers: Answers) -> None:
+        """Answers everything unfinished with Draining."""
+        unfinished = list(self._suspects)
+        self._suspects.clear()
+        if self._running is not None:
+            self._running.computation.close()
+            unfinished.extend(self._running.tickets)
+            self._running = None
+        for waiting in self._waiting.values():
+            unfinished.extend(waiting.take_all())
+        for ticket in unfinished:
+            answers.append((ticket, Draining("the server stopped before the document was computed")))
+        if unfinished:
+            self._observer.happened(Happening.DROPPED_DRAINING, len(unfinished))
+
+    def _waiting_of(self, model_key: str) -> WaitingDocuments[Ticket]:
+        waiting = self._waiting.get(model_key)
+        if waiting is None:
+            waiting = self._waiting[model_key] = WaitingDocuments(self._batching)
+        return waiting
+
+    def _drop_expired(self, now_seconds: float, answers: Answers) -> None:
+        expired: list[Ticket] = []
+        for waiting in self._waiting.values():
+            expired.extend(waiting.take_expired(now_seconds))
+        for ticket in list(self._suspects):
+            if ticket.deadline_seconds is not None and ticket.deadline_seconds <= now_seconds:
+                self._suspects.remove(ticket)
+                expired.append(ticket)
+        for ticket in expired:
+            answers.append((ticket, DeadlineExpired("the deadline passed while the document was waiting")))
+        if expired:
+            self._observer.happened(Happening.DROPPED_DEADLINE, len(expired))
+
+    def _form(self, began_seconds: float) -> _RunningBatch | None:
+        if self._suspects:
+            tickets = [self._suspects.popleft()]
+        else:
+            oldest = [
+                (arrival, waiting)
+                for waiting in self._waiting.values()
+                if (arrival := waiting.oldest_arrival) is not None
+            ]
+            if not oldest:
+                return None
+            tickets = min(oldest, key=lambda entry: entry[0])[1].take_batch()
+        model_key: str = tickets[0].operation.model_key
+        computation = self._score(model_key, tickets)
+        return _RunningBatch(
+            model_key=model_key,
+            tickets=tickets,
+            computation=computation,
+            began_seconds=began_seconds,
+            form_seconds=self._clock() - began_seconds,
+        )
+
+    def _score(self, model_key: str, tickets: list[Ticket]) -> Generator[None, None, BatchScores]:
+        """The batch's computation. What goes wrong, in making the backend too, surfaces when it is driven."""
+        network = self._networks.get(model_key)
+        if network is None:
+            raise _not_served(model_key)
+        known = self._backends.get(model_key)
+        if known is None or known[0] is not network:
+            # A model that is no longer served must not be kept in memory by its backend.
+            self._backends = {key: entry for key, entry in self._backends.items() if key in self._networks}
+            known = self._backends[model_key] = (network, self._backend_of(network))
+        return (yield from known[1].score([ticket.operation.inputs for ticket in tickets]))
+
+    def _advance(self, batch: _RunningBatch, answers: Answers) -> None:
+        clock = self._clock
+        began = now = clock()
+        end = began + self._batching.slice_seconds
+        try:
+            while now < end:
+                next(batch.computation)
+                now = clock()
+        except StopIteration as finished:
+            self._running = None
+            batch.compute_seconds += clock() - began
+            self._answer(batch, finished.value, answers)
+        except Exception as failure:
+            self._running = None
+            self._fail(batch, failure, answers)
+        else:
+            batch.compute_seconds += now - began
+
+    def _answer(self, batch: _RunningBatch, result: BatchScores, answers: Answers) -> None:
+        queue_seconds = [batch.began_seconds - ticket.received_seconds for ticket in batch.tickets]
+        for row, ticket in enumerate(batch.tickets):
+            if not np.isfinite(result.scores[row]).all():
+                refusal = "the scores are not finite: the document's values are too large for the model"
+                answers.append((ticket, InvalidInput(refusal, reason="STATE_NOT_FINITE")))
+                continue
+            scores = DocumentScores(
+                scores=result.scores[row],
+                step_count=len(ticket.operation.inputs),
+                queue_seconds=queue_seconds[row],
+                compute_seconds=batch.compute_seconds,
+            )
+            answers.append((ticket, scores))
+        self._observer.offline_batch(
+            OfflineBatch(
+                model=batch.model_key,
+                documents=len(batch.tickets),
+                steps=sum(len(ticket.operation.inputs) for ticket in batch.tickets),
+                computed_steps=result.computed_steps,
+                form_seconds=batch.form_seconds,
+                compute_seconds=batch.compute_seconds,
+                queue_seconds=queue_seconds,
+            )
+        )
+
+    def _fail(self, batch: _RunningBatch, failure: Exception, answers: Answers) -> None:
+        if len(batch.tickets) == 1:
+            answers.append((batch.tickets[0], failure))
+            return
+        logger.warning(
+            "a batch of %d documents of %s failed; trying them one by one",
+            len(batch.tickets),
+            batch.model_key,
+            exc_info=failure,
+        )
+        self._suspects.extend(batch.tickets)
+
+
+def _not_served(model_key: str) -> ModelNotFound:
+    return ModelNotFound(f"no model {model_key} is served", metadata={"model": model_key})

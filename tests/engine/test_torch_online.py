@@ -1,0 +1,130 @@
+"""The online backend on torch: what it reads from the output layer, whatever the tile and the kind of head."""
+
+import numpy as np
+import pytest
+import torch
+from gatehouse_server.engine.online_backend import HeadRequest, OnlineBatch
+from gatehouse_server.engine.torch_online import HEAD_TILE_ROWS, TorchOnlineBackend
+from gatehouse_server.network.network import Network
+from gatehouse_server.network.spec import (
+    HeadSpec,
+    NetworkSpec,
+    RecurrentSpec,
+    TokenInputSpec,
+    parameter_shapes,
+)
+
+V, E, H = 50, 8, 16
+NONE = np.empty(0, dtype=np.int64)
+
+
+def make(kind):
+    """A backend for random weights, and the weights."""
+    spec = NetworkSpec(
+        input=TokenInputSpec(vocabulary_size=V, embedding_size=E),
+        recurrent=RecurrentSpec(cell="gru", input_size=E, hidden_size=H),
+        head=HeadSpec(kind=kind, size=V),
+    )
+    generator = torch.Generator().manual_seed(3)
+    weights = {
+        name: torch.randn(shape, generator=generator) for name, shape in parameter_shapes(spec).items()
+    }
+    return TorchOnlineBackend(Network.build(spec, weights), capacity=1000, suppressed=[4, 7]), weights
+
+
+def outputs(weights, tokens):
+    """The head's values after one step of each token, by torch's own modules."""
+    rnn = torch.nn.GRU(E, H)
+    rnn.load_state_dict({k.removeprefix("rnn."): v for k, v in weights.items() if k.startswith("rnn.")})
+    with torch.no_grad():
+        hidden, _ = rnn(weights["embedding.weight"][torch.as_tensor(tokens)].unsqueeze(0))
+        return hidden[0] @ weights["head.weight"].T + weights["head.bias"]
+
+
+def one_step(tokens, **request):
+    """A batch of one step for each token, from the initial state, with a head request for every row."""
+    rows = np.arange(len(tokens), dtype=np.int64)
+    head = {
+        "rows": rows + len(tokens),
+        "k": 3,
+        "suppressed": None,
+        "score_rows": NONE,
+        "score_tokens": NONE,
+        "vector_rows": NONE,
+        "restricted": [],
+    }
+    return OnlineBatch(
+        inputs=np.asarray(tokens),
+        batch_sizes=(len(tokens),),
+        source_rows=np.zeros(len(tokens), dtype=np.int64),
+        target_rows=rows + 1,
+        peeked_rows=NONE,
+        head=HeadRequest(**(head | request)),
+    )
+
+
+def test_answers_are_right_in_every_tile():
+    """Rows beyond the first tile get their own best entries, scores and whole outputs."""
+    backend, weights = make("softmax")
+    tokens = [(7 * number) % V for number in range(2 * HEAD_TILE_ROWS + 10)]
+    asked = np.array([0, HEAD_TILE_ROWS + 1, len(tokens) - 1])
+    answer = backend.run(
+        one_step(tokens, score_rows=asked, score_tokens=np.array([5, 6, 7]), vector_rows=asked[::-1].copy())
+    ).head
+    expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
+    np.testing.assert_allclose(answer.best_values, -np.sort(-expected, axis=1)[:, :3], atol=1e-5)
+    np.testing.assert_allclose(answer.scores, expected[asked, [5, 6, 7]], atol=1e-5)
+    np.testing.assert_allclose(answer.vectors, expected[asked[::-1]], atol=1e-5)
+
+
+def test_suppressed_entries_are_missing_only_where_that_is_asked():
+    """Entries that are never suggested are left out of some rows' best and stay in the others'; scores keep them."""
+    backend, weights = make("softmax")
+    tokens = [1, 1]
+    answer = backend.run(
+        one_step(
+            tokens,
+            k=V - 2,
+            suppressed=np.array([False, True]),
+            score_rows=np.array([1]),
+            score_tokens=np.array([4]),
+        )
+    ).head
+    expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
+    order = np.argsort(-expected[0])
+    assert answer.best_ids[0].tolist() == order[: V - 2].tolist()
+    assert answer.best_ids[1].tolist() == [number for number in order if number not in (4, 7)]
+    assert answer.scores[0] == pytest.approx(expected[1, 4], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "ids", [[10, 11, 12, 13], [3, 17, 30, 49], [20]], ids=["range", "scattered", "single"]
+)
+def test_restricted_rows_rank_their_candidates_only(ids):
+    """The best among given ids, normalised over the whole vocabulary all the same."""
+    backend, weights = make("softmax")
+    answer = backend.run(one_step([9], restricted=[(0, np.array(ids), 2)])).head
+    expected = torch.log_softmax(outputs(weights, [9]), dim=1)[0].numpy()
+    found, values = answer.restricted[0]
+    best = sorted(ids, key=lambda number: -expected[number])[:2]
+    assert found.tolist() == best
+    np.testing.assert_allclose(values, expected[best], atol=1e-5)
+
+
+def test_independent_labels_are_answered_as_log_sigmoids():
+    """With a sigmoid head each label's probability is its own."""
+    backend, weights = make("sigmoid")
+    answer = backend.run(
+        one_step([9], score_rows=np.array([0]), score_tokens=np.array([5]), vector_rows=np.array([0]))
+    ).head
+    expected = torch.nn.functional.logsigmoid(outputs(weights, [9]))[0].numpy()
+    np.testing.assert_allclose(answer.vectors[0], expected, atol=1e-5)
+    np.testing.assert_allclose(answer.best_values[0], -np.sort(-expected)[:3], atol=1e-5)
+    assert answer.scores[0] == pytest.approx(expected[5], abs=1e-5)
+
+
+def test_a_regression_answers_plain_values():
+    """Values of a linear head are not normalised."""
+    backend, weights = make("linear")
+    answer = backend.run(one_step([9], vector_rows=np.array([0]))).head
+    np.testing.assert_allclose(answer.vectors[0], outputs(weights, [9])[0].numpy(), atol=1e-5)
