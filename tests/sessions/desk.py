@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import Happening, SilentObserver
 from gatehouse_server.engine.policy import OnlineBatching

@@ -143,7 +143,10 @@ def test_a_sentence_end_keeps_the_context_where_the_model_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("Do", {"Do", "Doing", "Done", "Does", "Dog", "Don't"}), ("you DO", {"DO", "DOING", "DONE", "DOES", "DOG"})],
+    [
+        ("Do", {"Do", "Doing", "Done", "Does", "Dog", "Don't"}),
+        ("you DO", {"DO", "DOING", "DONE", "DOES", "DOG"}),
+    ],
 )
 def test_the_capitals_that_were_typed_are_followed(desk, text, expected):
     """Capitalised and upper-case beginnings give words of the same kind."""

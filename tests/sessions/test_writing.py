@@ -15,7 +15,6 @@ from gatehouse_server.errors import (
     StateBehind,
     TapeFull,
 )
-from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import CreateSession, DeleteSession, RefusedWrite
 from gatehouse_server.sessions.results import WriteResult
@@ -33,6 +32,7 @@ def oracle(models):
 def same(result: WriteResult, oracle: KeyboardOracle, tape: list[int]) -> None:
     """Asserts that the last full output of a result is the network's over the tape."""
     expected = oracle.log_probabilities(tape)[-1].numpy()
+    assert result.steps[-1].vector is not None
     np.testing.assert_allclose(result.steps[-1].vector, expected, atol=1e-5)
 
 
@@ -55,8 +55,12 @@ def test_a_long_write_is_consumed_in_chunks_and_answers_every_step(registry, ora
     expected = oracle.log_probabilities(tape).numpy()
     assert [step.position for step in result.steps] == list(range(1, 20))
     np.testing.assert_allclose([step.vector for step in result.steps], expected[1:], atol=1e-5)
-    np.testing.assert_allclose(result.scores, [expected[at, token] for at, token in enumerate(tape)], atol=1e-5)
-    assert [step.best_ids.tolist() for step in result.steps] == np.argsort(-expected[1:], axis=1)[:, :3].tolist()
+    np.testing.assert_allclose(
+        result.scores, [expected[at, token] for at, token in enumerate(tape)], atol=1e-5
+    )
+    assert [step.best_ids.tolist() for step in result.steps] == np.argsort(-expected[1:], axis=1)[
+        :, :3
+    ].tolist()
     assert len(desk.counts.ticks) == 5
 
 
@@ -241,6 +245,7 @@ def test_a_session_of_features_goes_back_only_to_states_that_are_kept(desk):
         ({"inputs": "go " * 33}, "INPUT_TOO_LONG", "text"),
         ({"inputs": [14], "k": 0}, "K_OUT_OF_RANGE", "outputs.k"),
         ({"inputs": [14], "k": 67}, "K_OUT_OF_RANGE", "outputs.k"),
+        ({"inputs": [14] * 32, "vector": True, "every_step": True}, "OUTPUTS_TOO_LARGE", "outputs"),
         ({"inputs": [14], "at": 3}, "POSITION_OUT_OF_RANGE", "at"),
         ({"inputs": [14], "at": -1}, "POSITION_OUT_OF_RANGE", "at"),
         ({"inputs": np.ones((1, 3), dtype=np.float32)}, "WRONG_INPUT_KIND", "inputs"),
@@ -248,7 +253,7 @@ def test_a_session_of_features_goes_back_only_to_states_that_are_kept(desk):
 )
 def test_a_bad_write_is_refused_with_reason_and_field_and_changes_nothing(registry, fields, reason, field):
     """Whatever is wrong with a write is named, and the session stays as it was."""
-    desk = Desk(registry, limits=SessionLimits(max_sessions=4, max_write_steps=32))
+    desk = Desk(registry, limits=SessionLimits(max_sessions=4, max_write_steps=32, max_output_bytes=8000))
     session = desk.create().session_id
     desk.write(session, [14])
     with pytest.raises(InvalidInput) as caught:
@@ -369,7 +374,9 @@ def test_answers_do_not_depend_on_neighbours_or_chunks_to_the_bit(registry):
     while at < len(tape):
         size = int(rng.integers(1, 6))
         crowd = [make_write(other, rng.integers(0, 66, int(rng.integers(1, 9))).tolist()) for other in others]
-        result = crowded.ask(*crowd[:15], make_write(session, tape[at : at + size], vector=True), *crowd[15:])[15]
+        result = crowded.ask(
+            *crowd[:15], make_write(session, tape[at : at + size], vector=True), *crowd[15:]
+        )[15]
         at += size
     assert result is not None
     assert result.steps[0].vector.tobytes() == whole.tobytes()
