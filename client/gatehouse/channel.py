@@ -55,6 +55,6 @@ def channel_options() -> Sequence[tuple[str, str | int]]:
         # Bounded memory when the other side is slow: without these, megabytes are buffered for each stream
         # before a sender is stopped.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 64 * 1024),
+        ("grpc.http2.lookahead_bytes", 16 * 1024),
         ("grpc.http2.write_buffer_size", 64 * 1024),
     )

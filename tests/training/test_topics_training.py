@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.topics.__main__ import main
+from training.topics.__main__ import main, repeatable
 from training.topics.batches import Examples, Variation, batches, vary
 from training.topics.documents import COLUMNS
 from training.topics.export import write_model
@@ -236,4 +236,21 @@ def test_the_command_trains_writes_and_resumes(tmp_path: Path, capsys: pytest.Ca
     card = (output / "card.md").read_text(encoding="utf-8")
     assert "2 epochs" in card
     assert "CC0" in card
-    assert "--epochs 2 --resume" in card
+    assert "--data DIR" in card
+    assert str(tmp_path) not in card
+
+
+def test_the_command_on_the_card_names_no_folder_of_the_machine() -> None:
+    """What decides the weights is repeated; where files lay on one machine is not."""
+    given = [
+        "--data",
+        "/here",
+        "--epochs",
+        "3",
+        "--resume",
+        "--state",
+        "/there",
+        "--output=/elsewhere",
+        "--seed=2",
+    ]
+    assert repeatable(given) == [*["python", "-m", "training.topics", "--data", "DIR", "--epochs", "3", "--seed=2"]]

@@ -1,0 +1,1 @@
+"""Recipes that train the embedded models; run each as ``python -m training.<name>``."""

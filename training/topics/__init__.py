@@ -1,0 +1,1 @@
+"""The recipe of the embedded document classifier; run it as ``python -m training.topics``."""
