@@ -253,4 +253,4 @@ def test_the_command_on_the_card_names_no_folder_of_the_machine() -> None:
         "--output=/elsewhere",
         "--seed=2",
     ]
-    assert repeatable(given) == [*["python", "-m", "training.topics", "--data", "DIR", "--epochs", "3", "--seed=2"]]
+    assert " ".join(repeatable(given)) == "python -m training.topics --data DIR --epochs 3 --seed=2"
