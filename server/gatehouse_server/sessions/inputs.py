@@ -108,6 +108,5 @@ def _as_taken(model: HostedModel, given: Inputs) -> Inputs:
         )
     if not model.keeps_tokens:
         return check_features(given, expected_width=model.width)
-    if not len(given) or given.min() < 0 or given.max() >= model.width:
-        check_token_ids(given.tolist(), vocabulary_size=model.width)
+    check_token_ids(given.tolist(), vocabulary_size=model.width)
     return given

@@ -97,8 +97,9 @@ class Session:
         Takes over the caller's hold on both rows.
         """
         pool, keep = self.model.rows, self.model.limits.recent_writes
-        for write in self.recent:
-            write.on_tape = write.on_tape and write.at <= at
+        if at < self.position:
+            for write in self.recent:
+                write.on_tape = write.on_tape and write.at <= at
         pool.release(self.row)
         self.row = new_row
         if self.model.keeps_tokens:
