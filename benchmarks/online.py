@@ -46,19 +46,19 @@ class Measured:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
 
+    def percentiles(self) -> dict[str, float]:
+        """Latencies in milliseconds."""
+        ordered = sorted(self.latencies)
+        last = len(ordered) - 1
+        shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+        return {
+            name: round(1000 * ordered[min(last, int(share * len(ordered)))], 3)
+            for name, share in shares.items()
+        }
+
     def summary(self) -> dict[str, float]:
         """Steps per second, and latencies in milliseconds."""
-        ordered = sorted(self.latencies)
-
-        def at(share: float) -> float:
-            return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
-
-        return {
-            "steps_per_second": round(self.steps / self.seconds, 1),
-            "p50_ms": at(0.5),
-            "p95_ms": at(0.95),
-            "p99_ms": at(0.99),
-        }
+        return {"steps_per_second": round(self.steps / self.seconds, 1), **self.percentiles()}
 
 
 @dataclass
@@ -99,7 +99,7 @@ async def _answer(call: Call) -> online_pb2.StreamResponse:
     return response
 
 
-async def _walk(stub: Stub, walker: Walker, until: float, measured: Measured) -> None:
+async def walk(stub: Stub, walker: Walker, until: float, measured: Measured) -> None:
     """One session on its own stream."""
     call = stub.Stream()
     while time.perf_counter() < until:
@@ -149,7 +149,7 @@ async def _run(target: str, model: str | None, sessions: int, seconds: float, *,
             if together:
                 await _walk_together(stub, walkers, began + length, measured)
             else:
-                await asyncio.gather(*(_walk(stub, walker, began + length, measured) for walker in walkers))
+                await asyncio.gather(*(walk(stub, walker, began + length, measured) for walker in walkers))
             measured.seconds = time.perf_counter() - began
         measured.steps = len(measured.latencies)
         for walker in walkers if model is not None else ():
