@@ -16,8 +16,7 @@ knows gRPC.
     ├── TapeFull                 the tape has reached its greatest length
     ├── Overloaded               a queue, the session table or memory is full; carries when to try again
     ├── DeadlineExpired          the deadline passed while the work was waiting; the work is not done
-    ├── Draining                 the server is shutting down and takes no new work
-    └── Cancelled                the caller left before the work began
+    └── Draining                 the server is shutting down and takes no new work
 
 Every error has a `reason`, an UPPER_SNAKE string that programs may rely on and that stays as it is; a message
 for people that says what to do next; and `metadata`, the facts of the case as strings.
@@ -142,7 +141,7 @@ class ModelFolderError(GatehouseError):
 class SessionNotFound(GatehouseError):
     """There is no such session (any more)."""
 
-    reasons = ("SESSION_UNKNOWN", "SESSION_EXPIRED", "SESSION_DELETED", "SESSION_EVICTED")
+    reasons = ("SESSION_UNKNOWN", "SESSION_EXPIRED", "SESSION_DELETED")
 
 
 class SessionExists(GatehouseError):
@@ -186,7 +185,7 @@ class TapeFull(GatehouseError):
 class Overloaded(GatehouseError):
     """Something bounded is full. Trying again after `retry_after_seconds` may succeed."""
 
-    reasons = ("OVERLOADED", "QUEUE_FULL", "SESSIONS_FULL", "MEMORY_FULL", "TOO_MANY_UNANSWERED_WRITES")
+    reasons = ("OVERLOADED", "QUEUE_FULL", "SESSIONS_FULL")
 
     def __init__(
         self,
@@ -220,9 +219,3 @@ class Draining(GatehouseError):
         self, message: str = "the server is shutting down; nothing was applied. Send it again in a moment"
     ) -> None:
         super().__init__(message)
-
-
-class Cancelled(GatehouseError):
-    """The caller left before the work began; nothing was applied."""
-
-    reasons = ("CANCELLED",)

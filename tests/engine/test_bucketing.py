@@ -195,3 +195,14 @@ def test_settings_that_cannot_work_are_refused(field: str, value: float) -> None
     """Bounds below one, or a slice without time, raise and name the setting."""
     with pytest.raises(ValueError, match=field):
         OfflineBatching(**{field: value})  # type: ignore[arg-type]  # one field of several types
+
+
+def test_documents_that_were_taken_are_not_remembered_for_their_deadlines() -> None:
+    """Under a steady load, where something always waits, the memory is that of what waits."""
+    waiting: WaitingDocuments[Document] = WaitingDocuments(OfflineBatching())
+    for arrival in range(5000):
+        waiting.add(Document(arrival=arrival, steps=10), arrival=arrival, steps=10, deadline_seconds=1e9)
+        if len(waiting) > 100:
+            waiting.take_batch()
+    assert len(waiting) > 0
+    assert len(waiting._deadlines) <= 2 * len(waiting) + 65

@@ -14,6 +14,8 @@ class Piece:
     remaining: int
     consumed: int = 0
     deadline_seconds: float | None = None
+    cancelled: bool = False
+    reads_each_step: bool = False
 
 
 def test_everything_that_waits_goes_into_the_tick():
@@ -52,3 +54,21 @@ def test_limits_below_one_are_refused():
     """A tick that could take nothing would never end."""
     with pytest.raises(ValueError, match="at least one"):
         OnlineBatching(chunk_steps=0)
+
+
+def test_cancelled_work_is_dropped():
+    """Nothing is computed for somebody who has left."""
+    queue = deque([Piece(1, cancelled=True), Piece(2)])
+    selection = select(queue, OnlineBatching(), now_seconds=0.0)
+    assert [piece.remaining for piece, _ in selection.chosen] == [2]
+    assert not queue
+
+
+def test_work_that_reads_outputs_at_each_step_shares_the_output_layer():
+    """Many long reading jobs get shorter chunks, one step at least; others keep theirs."""
+    queue = deque([*(Piece(100, reads_each_step=True) for _ in range(10)), Piece(100)])
+    selection = select(queue, OnlineBatching(output_steps=40), now_seconds=0.0)
+    assert [steps for _, steps in selection.chosen] == [16] + [4] * 10
+    queue = deque(Piece(100, reads_each_step=True) for _ in range(10))
+    selection = select(queue, OnlineBatching(output_steps=1), now_seconds=0.0)
+    assert {steps for _, steps in selection.chosen} == {1}

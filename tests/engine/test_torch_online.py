@@ -46,7 +46,7 @@ def one_step(tokens, **request):
     rows = np.arange(len(tokens), dtype=np.int64)
     head = {
         "rows": rows + len(tokens),
-        "k": 3,
+        "ks": np.full(len(tokens), 3, dtype=np.int64),
         "suppressed": None,
         "score_rows": NONE,
         "score_tokens": NONE,
@@ -72,7 +72,9 @@ def test_answers_are_right_in_every_tile():
         one_step(tokens, score_rows=asked, score_tokens=np.array([5, 6, 7]), vector_rows=asked[::-1].copy())
     ).head
     expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
-    np.testing.assert_allclose(answer.best_values, -np.sort(-expected, axis=1)[:, :3], atol=1e-5)
+    np.testing.assert_allclose(
+        [values for _, values in answer.best], -np.sort(-expected, axis=1)[:, :3], atol=1e-5
+    )
     np.testing.assert_allclose(answer.scores, expected[asked, [5, 6, 7]], atol=1e-5)
     np.testing.assert_allclose(answer.vectors, expected[asked[::-1]], atol=1e-5)
 
@@ -84,7 +86,7 @@ def test_suppressed_entries_are_missing_only_where_that_is_asked():
     answer = backend.run(
         one_step(
             tokens,
-            k=V - 2,
+            ks=np.full(2, V - 2, dtype=np.int64),
             suppressed=np.array([False, True]),
             score_rows=np.array([1]),
             score_tokens=np.array([4]),
@@ -92,8 +94,8 @@ def test_suppressed_entries_are_missing_only_where_that_is_asked():
     ).head
     expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
     order = np.argsort(-expected[0])
-    assert answer.best_ids[0].tolist() == order[: V - 2].tolist()
-    assert answer.best_ids[1].tolist() == [number for number in order if number not in (4, 7)]
+    assert answer.best[0][0].tolist() == order[: V - 2].tolist()
+    assert answer.best[1][0].tolist() == [number for number in order if number not in (4, 7)]
     assert answer.scores[0] == pytest.approx(expected[1, 4], abs=1e-5)
 
 
@@ -119,7 +121,7 @@ def test_independent_labels_are_answered_as_log_sigmoids():
     ).head
     expected = torch.nn.functional.logsigmoid(outputs(weights, [9]))[0].numpy()
     np.testing.assert_allclose(answer.vectors[0], expected, atol=1e-5)
-    np.testing.assert_allclose(answer.best_values[0], -np.sort(-expected)[:3], atol=1e-5)
+    np.testing.assert_allclose(answer.best[0][1], -np.sort(-expected)[:3], atol=1e-5)
     assert answer.scores[0] == pytest.approx(expected[5], abs=1e-5)
 
 
@@ -128,3 +130,14 @@ def test_a_regression_answers_plain_values():
     backend, weights = make("linear")
     answer = backend.run(one_step([9], vector_rows=np.array([0]))).head
     np.testing.assert_allclose(answer.vectors[0], outputs(weights, [9])[0].numpy(), atol=1e-5)
+
+
+def test_rows_may_ask_for_different_numbers_of_entries():
+    """One row that asks for many entries, one for few and one for none are each answered as if alone."""
+    backend, weights = make("softmax")
+    tokens = [1, 2, 3]
+    answer = backend.run(one_step(tokens, ks=np.array([40, 0, 2]))).head
+    expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
+    assert answer.best[0][0].tolist() == np.argsort(-expected[0], kind="stable")[:40].tolist()
+    assert answer.best[1] is None
+    assert answer.best[2][0].tolist() == np.argsort(-expected[2], kind="stable")[:2].tolist()

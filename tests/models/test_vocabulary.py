@@ -93,8 +93,6 @@ def test_cased_vocabulary_completes_in_any_case() -> None:
     vocabulary = Vocabulary(tokenizer, display={}, blocked=[], control_ids=[])
     assert vocabulary.completions("app").tolist() == [0, 1, 2]
     assert vocabulary.completions("APPL").tolist() == [0, 1, 2]
-    assert vocabulary.ids_of_word("apple") == (0, 1)
-    assert vocabulary.ids_of_word("plum") == ()
 
 
 def test_completions_come_by_id_not_by_spelling() -> None:

@@ -186,3 +186,15 @@ def test_no_documents_at_all_are_refused(stub):
     """A call without documents is a mistake that is named."""
     failure = failed(lambda: stub.Classify(offline_pb2.ClassifyRequest(model="topics")))
     assert (failure.code, failure.fields) == ("INVALID_ARGUMENT", ("documents",))
+
+
+def test_more_documents_than_one_call_may_carry_are_refused(stub):
+    """The answer to a unary call has to fit into a message; the error names the streaming call."""
+    documents = [Document(document_id=str(number), text="star") for number in range(1001)]
+    failure = failed(lambda: stub.Classify(offline_pb2.ClassifyRequest(model="topics", documents=documents)))
+    assert (failure.code, failure.reason, failure.fields) == (
+        "INVALID_ARGUMENT",
+        "INPUT_TOO_LONG",
+        ("documents",),
+    )
+    assert "ClassifyStream" in failure.message

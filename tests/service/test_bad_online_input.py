@@ -178,8 +178,9 @@ def test_unknown_and_deleted_sessions_are_told_apart(stub):
         ({"text": "a" * 10_000_000}, "INPUT_TOO_LONG", "text"),
         ({"text": "I ", "model": "motion"}, "WRONG_MODEL_KIND", "model"),
         ({"text": "I ", "session_id": "two words"}, "INVALID_INPUT", "session_id"),
+        ({"text": "I ", "exclude": ["a"] * 257}, "INPUT_TOO_LONG", "exclude"),
     ],
-    ids=["k = 0", "k > V", "ten megabytes", "no language model", "odd session id"],
+    ids=["k = 0", "k > V", "ten megabytes", "no language model", "odd session id", "too many words"],
 )
 def test_a_bad_suggestion_is_an_invalid_argument(stub, fields, reason, field):
     """Suggest names what is wrong with the question."""

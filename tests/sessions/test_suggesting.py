@@ -244,3 +244,35 @@ def test_when_the_table_is_full_new_sessions_are_refused_and_live_ones_go_on(reg
     desk.now += 20.0
     desk.tick()
     desk.suggest("three", "I ")
+
+
+def test_a_text_longer_than_a_write_may_be_stays_idempotent_and_slides(registry):
+    """Repeating a long text moves nothing, and typing on computes the new word only."""
+    desk = Desk(registry, limits=SessionLimits(max_sessions=4, max_write_steps=8))
+    text = "I want to go home and do this in boston with you "
+    first = desk.suggest("user", text)
+    again = desk.suggest("user", text)
+    assert (again.state.revision, again.computed_steps) == (first.state.revision, 0)
+    assert desk.suggest("user", text + "and ").computed_steps == 1
+
+
+def test_a_suggestion_that_fails_has_not_moved_the_tape(desk, monkeypatch):
+    """When the answer can't be computed, the tape stands where it stood, also if its new words were computed."""
+    desk.suggest("user", "I want ")
+    before = desk.get("user").state
+    backend = desk.lane._hosts.get("keyboard").engine._backend
+    run, calls = backend.run, []
+
+    def fails_the_second_time(batch):
+        calls.append(batch)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return run(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "run", fails_the_second_time)
+        with pytest.raises(RuntimeError):
+            desk.suggest("user", "I want to go 3.")
+    assert len(calls) == 2
+    after = desk.get("user").state
+    assert (after.revision, after.position) == (before.revision, before.position)

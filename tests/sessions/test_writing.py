@@ -6,6 +6,7 @@ from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.errors import (
     DeadlineExpired,
+    Draining,
     InvalidInput,
     ModelNotFound,
     PositionNotRetained,
@@ -346,7 +347,7 @@ def test_a_failing_tick_fails_its_writes_and_leaves_every_session_where_it_was(d
     """When computing breaks, the writes are answered with the failure; states and tapes are untouched."""
     session = desk.create().session_id
     desk.write(session, [14, 15])
-    backend = desk.lane._hosted["keyboard@1"].engine._backend
+    backend = desk.lane._hosts.get("keyboard").engine._backend
 
     def broken(batch: object) -> None:
         raise RuntimeError("out of memory")
@@ -420,3 +421,45 @@ def test_a_malformed_write_is_answered_in_its_turn_and_stops_the_pipeline(desk):
     assert isinstance(outcomes[2], PrecedingWriteRefused)
     order = [ticket.tag for ticket, _ in desk.answers if ticket in tickets[:3]]
     assert order == [ticket.tag for ticket in tickets[:3]]
+
+
+def test_a_repeated_write_is_answered_also_when_its_time_is_up(desk):
+    """A write that was applied is never answered with a deadline, which would say that it was not."""
+    view = desk.create()
+    write = make_write(view.session_id, [14], revision=1, at=0, k=3, incarnation=view.state.incarnation)
+    desk.one(write)
+    tickets = desk.send(write, deadline_seconds=desk.now - 1.0)
+    (again,) = desk.settle(tickets)
+    assert again.repeated
+    tickets = desk.send(write, deadline_seconds=desk.now + 1.0)
+    desk.now += 2.0
+    (late,) = desk.settle(tickets)
+    assert late.repeated
+
+
+def test_nothing_is_computed_for_a_deleted_session(desk):
+    """Deleting answers at once, frees the rows, and drops the steps that were still to be computed."""
+    session = desk.create().session_id
+    desk.send(make_write(session, [14] * 100), make_write(session, [15]))
+    desk.tick()
+    desk.send(DeleteSession(session_id=session))
+    assert [getattr(outcome, "reason", None) for _, outcome in desk.answers[-3:]] == [
+        "SESSION_DELETED",
+        "SESSION_DELETED",
+        None,
+    ]
+    assert not desk.lane.has_work()
+    ticks = len(desk.counts.ticks)
+    desk.write(desk.create().session_id, [14])
+    assert [tick.steps for tick in desk.counts.ticks[ticks:]] == [1]
+
+
+def test_at_the_end_everything_that_waits_is_answered_and_counted(desk):
+    """When the server leaves, running and waiting operations are answered, none of them applied."""
+    session = desk.create().session_id
+    desk.send(make_write(session, [14] * 100), make_write(session, [15]), make_write(session, [16]))
+    desk.tick()
+    desk.lane.abandon(desk.answers)
+    assert [type(outcome) for _, outcome in desk.answers[-3:]] == [Draining] * 3
+    assert desk.counts.happenings[Happening.DROPPED_DRAINING] == 3
+    assert desk.get(session).state.position == 0

@@ -26,6 +26,7 @@ _log = structlog.get_logger(__name__)
 
 _ENGINE_LOOK_SECONDS = 1.0
 _LAST_ANSWERS_SECONDS = 1.0
+_LAST_TURN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class Gatehouse:
         in_time = await self._departure.finished(self._settings.drain_grace_seconds)
         if not in_time:
             _log.warning("grace period is over", unanswered=built.engine.unanswered)
-        await asyncio.to_thread(built.engine.stop, self._settings.drain_grace_seconds)
+        await asyncio.to_thread(built.engine.stop, _LAST_TURN_SECONDS)
         await self._departure.finished(_LAST_ANSWERS_SECONDS)
         await server.stop(grace=None)
         self.close()

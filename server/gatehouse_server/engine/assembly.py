@@ -61,9 +61,8 @@ def distribute(assembled: Assembled, answer: HeadAnswer) -> None:
         best = Best()
         if reader.restricted is not None:
             best.ids, best.values = answer.restricted[reader.restricted]
-        elif wants.k:
-            best.ids = answer.best_ids[reader.row, : wants.k]
-            best.values = answer.best_values[reader.row, : wants.k]
+        elif (ranked := answer.best[reader.row]) is not None:
+            best.ids, best.values = ranked[0][: wants.k], ranked[1][: wants.k]
         if reader.vector is not None:
             best.vector = answer.vectors[reader.vector]
         if reader.watched is not None:
@@ -107,7 +106,7 @@ class _HeadBuilder:
             self._step_offsets.append(self._step_offsets[-1] + size)
         self._rows: list[int] = []
         self._suppressed: list[bool] = []
-        self._k = 0
+        self._ks: list[int] = []
         self._score_rows: list[int] = []
         self._score_tokens: list[int] = []
         self._vector_rows: list[int] = []
@@ -128,9 +127,8 @@ class _HeadBuilder:
                 # A token is scored by the state before it: the source for the first one, else the step before.
                 row = rows_after_step.get(step - 1)
                 if row is None:
-                    row = self._row(
-                        place if step == 0 else self._step_offsets[step - 1] + place, wants.suppressed
-                    )
+                    state = place if step == 0 else self._step_offsets[step - 1] + place
+                    row = self._row(state, k=0, suppressed=False)
                 self.scored.append((self._score(row, int(job.inputs[job.consumed + step])), job))
 
     def add_peek(self, job: Job, place: int) -> None:
@@ -144,7 +142,7 @@ class _HeadBuilder:
             return None
         return HeadRequest(
             rows=np.array(self._rows, dtype=np.int64),
-            k=self._k,
+            ks=np.array(self._ks, dtype=np.int64),
             suppressed=np.array(self._suppressed) if any(self._suppressed) else None,
             score_rows=np.array(self._score_rows, dtype=np.int64),
             score_tokens=np.array(self._score_tokens, dtype=np.int64),
@@ -152,8 +150,9 @@ class _HeadBuilder:
             restricted=self._restricted,
         )
 
-    def _row(self, state: int, suppressed: bool) -> int:
+    def _row(self, state: int, *, k: int, suppressed: bool) -> int:
         self._rows.append(state)
+        self._ks.append(k)
         self._suppressed.append(suppressed)
         return len(self._rows) - 1
 
@@ -164,14 +163,12 @@ class _HeadBuilder:
 
     def _read(self, job: Job, state: int) -> int:
         wants = job.wants
-        row = self._row(state, wants.suppressed)
+        row = self._row(state, k=wants.k if wants.candidates is None else 0, suppressed=wants.suppressed)
         restricted = vector = None
         watched = None if wants.watched is None else self._score(row, wants.watched)
         if wants.candidates is not None:
             restricted = len(self._restricted)
             self._restricted.append((row, wants.candidates, wants.k))
-        else:
-            self._k = max(self._k, wants.k)
         if wants.vector:
             vector = len(self._vector_rows)
             self._vector_rows.append(row)

@@ -36,6 +36,9 @@ class OfflineBatching:
             raise ValueError(f"slice_seconds: expected more than 0, got {self.slice_seconds}")
 
 
+_FEW = 64
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[Item]):
     arrival: int
@@ -71,6 +74,7 @@ class WaitingDocuments(Generic[Item]):
         self._behind[arrival] = _Waiting(arrival, steps, item)
         if deadline_seconds is not None:
             heapq.heappush(self._deadlines, (deadline_seconds, arrival))
+            self._forget_taken()
         self._fill_window()
 
     def take_batch(self) -> list[Item]:
@@ -103,6 +107,14 @@ class WaitingDocuments(Generic[Item]):
         for collection in (self._window, self._behind, self._by_length, self._deadlines):
             collection.clear()
         return everything
+
+    def _forget_taken(self) -> None:
+        """Keeps the heap as small as what waits: under a steady load most of its documents were taken long ago."""
+        if len(self._deadlines) > 2 * len(self) + _FEW:
+            self._deadlines = [
+                entry for entry in self._deadlines if entry[1] in self._window or entry[1] in self._behind
+            ]
+            heapq.heapify(self._deadlines)
 
     def _neighbours(self, anchor: int) -> tuple[int, int]:
         """The range around `anchor` that fits the limits, each time grown to the side nearer in length."""

@@ -54,7 +54,8 @@ class Job:
 
     `inputs`: (T,) int64 token ids or (T, N) float32 features. With T = 0 the job only reads outputs of its source
     state. The source row is never written. `finished` is called on the engine thread when all steps are done, with
-    None or with what went wrong. `best` gets one entry per step that outputs are wanted at, `scores` one per step.
+    None or with what went wrong; a job that is set `cancelled` is dropped before its next tick, and not finished.
+    `best` gets one entry per step that outputs are wanted at, `scores` one per step.
     """
 
     inputs: Ids | Floats
@@ -65,6 +66,7 @@ class Job:
     received_seconds: float
     deadline_seconds: float | None = None
     consumed: int = 0
+    cancelled: bool = False
     started_seconds: float | None = None
     ended_seconds: float = 0.0
     best: list[Best] = field(default_factory=list)
@@ -74,3 +76,8 @@ class Job:
     def remaining(self) -> int:
         """Steps still to do."""
         return len(self.inputs) - self.consumed
+
+    @property
+    def reads_each_step(self) -> bool:
+        """Whether every step of it goes through the output layer."""
+        return self.wants.scores or (self.wants.every_step and self.wants.per_step)

@@ -9,7 +9,7 @@ import structlog
 
 from gatehouse_server.engine.assembly import Chosen, assemble, distribute
 from gatehouse_server.engine.job import Job
-from gatehouse_server.engine.observer import Happening, Observer, OnlineTick
+from gatehouse_server.engine.observer import Observer, OnlineTick
 from gatehouse_server.engine.online_backend import OnlineBackend
 from gatehouse_server.engine.policy import OnlineBatching, select
 from gatehouse_server.errors import DeadlineExpired, InvalidInput
@@ -55,7 +55,6 @@ class OnlineEngine:
         began = self._clock()
         selection = select(self._queue, self._batching, began)
         for job in selection.expired:
-            self._observer.happened(Happening.DROPPED_DEADLINE)
             job.finished(job, DeadlineExpired())
         if selection.chosen:
             self._run(selection.chosen, began)

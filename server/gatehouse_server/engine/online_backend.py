@@ -19,14 +19,15 @@ class HeadRequest:
     """Which states go through the output layer, and what is read there.
 
     `rows` (M,) index the states of the tick: first the B source states, then the Z peeked states, then the N states
-    after each packed step. `k` best entries of each are answered (0: none). `suppressed` (M,) says where entries that
+    after each packed step. `ks` (M,) tells how many best entries of each are answered (0: none). `suppressed` (M,)
+    says where entries that
     are never suggested are left out of the best. `score_rows` and `score_tokens` (C,) ask for the log-probability
     of a token at a position of `rows`; `vector_rows` for the whole output; `restricted` for the k best among
     given ids, as (position in `rows`, ids, k).
     """
 
     rows: Ids
-    k: int
+    ks: Ids
     suppressed: Flags | None
     score_rows: Ids
     score_tokens: Ids
@@ -52,13 +53,13 @@ class OnlineBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadAnswer:
-    """`best_ids` and `best_values` (M, k), `scores` (C,), `vectors` (number of vector rows, V), `restricted` in order.
+    """`best` holds ids and values (k,) or more of each row that asked for them, `scores` (C,) values, `vectors` (number
+    of vector rows, V), `restricted` its ids and values in order.
 
     Values are natural log-probabilities, normalised over the whole vocabulary, or plain values of a regression.
     """
 
-    best_ids: Ids
-    best_values: Floats
+    best: Sequence[tuple[Ids, Floats] | None]
     scores: Floats
     vectors: Floats
     restricted: Sequence[tuple[Ids, Floats]]

@@ -10,6 +10,9 @@ import torch
 from gatehouse_server.engine.online_backend import Floats, HeadAnswer, HeadRequest, OnlineAnswer, OnlineBatch
 from gatehouse_server.engine.rows import INITIAL_ROW
 from gatehouse_server.network.network import Network
+from gatehouse_server.network.state import StateLayout
+
+_FEW_ENTRIES = 16
 
 HEAD_TILE_ROWS = 128
 """Rows of the output layer computed at once: their logits stay in a core's cache at a vocabulary of 10,000."""
@@ -35,8 +38,7 @@ class TorchOnlineBackend:
         layout = network.layout
         self._output_part = layout.output_part
         self._bytes_per_row = layout.bytes_per_row
-        # On the CPU these pages are mapped on first touch: an unused row costs address space only.
-        self._table = layout.zeros(capacity + 1, self._device)
+        self._table = _table(layout, capacity + 1, self._device)
         self._regression = network.head is not None and network.head.kind == "linear"
         self._independent = network.head is not None and network.head.kind == "sigmoid"
         self._ban: torch.Tensor | None = None
@@ -96,8 +98,7 @@ class TorchOnlineBackend:
         head = self._network.head
         assert head is not None, "outputs are only asked of models with a head"
         count = len(request.rows)
-        best_ids = np.empty((count, request.k), dtype=np.int64)
-        best_values = np.empty((count, request.k), dtype=np.float32)
+        best: list[tuple[np.ndarray, np.ndarray] | None] = [None] * count
         scores = np.empty(len(request.score_rows), dtype=np.float32)
         vectors = np.empty((len(request.vector_rows), head.size), dtype=np.float32)
         restricted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -117,16 +118,20 @@ class TorchOnlineBackend:
                     restricted[number] = self._best_among(
                         logits[row - begin], float(shift[row - begin]), ids, k
                     )
-            if request.k:
-                if request.suppressed is not None and request.suppressed[begin:end].any():
-                    assert self._ban is not None
-                    logits[self._send(np.flatnonzero(request.suppressed[begin:end]))] += self._ban
-                values, ids_tensor = head.best(logits, request.k)
-                best_values[begin:end] = self._readable(values - shift[:, None]).cpu().numpy()
-                best_ids[begin:end] = ids_tensor.cpu().numpy()
+            if request.suppressed is not None and request.suppressed[begin:end].any():
+                assert self._ban is not None
+                logits[self._send(np.flatnonzero(request.suppressed[begin:end]))] += self._ban
+            for k, rows in _by_k(request.ks[begin:end]):
+                index = slice(None) if rows is None else self._send(rows)
+                values, ids_tensor = head.best(logits[index], k)
+                readable = self._readable(values - shift[index, None]).cpu().numpy()
+                places = range(begin, end) if rows is None else (rows + begin).tolist()
+                for place, entry in zip(
+                    places, zip(ids_tensor.cpu().numpy(), readable, strict=True), strict=True
+                ):
+                    best[place] = entry
         return HeadAnswer(
-            best_ids=best_ids,
-            best_values=best_values,
+            best=best,
             scores=scores,
             vectors=vectors,
             restricted=[restricted[number] for number in range(len(request.restricted))],
@@ -176,3 +181,29 @@ class TorchOnlineBackend:
 
     def _send(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+def _by_k(ks: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
+    """Rows that are ranked together, with how many entries; None stands for all rows.
+
+    Small numbers cost the same and go together. A large one goes by itself: the others need not pay for it.
+    """
+    small = (ks > 0) & (ks <= _FEW_ENTRIES)
+    if small.all():
+        return [(int(ks.max()), None)]
+    groups: list[tuple[int, np.ndarray | None]] = []
+    if small.any():
+        groups.append((int(ks[small].max()), np.flatnonzero(small)))
+    groups += [(int(k), np.flatnonzero(ks == k)) for k in np.unique(ks[ks > _FEW_ENTRIES])]
+    return groups
+
+
+def _table(layout: StateLayout, rows: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Zero states, one tensor (rows, width) for each part.
+
+    On a CPU they come from numpy, whose zeros are mapped on first touch: an unused row costs address space only.
+    torch fills its own.
+    """
+    if device.type != "cpu":
+        return layout.zeros(rows, device)
+    return tuple(torch.from_numpy(np.zeros((rows, part.width), dtype=np.float32)) for part in layout.parts)

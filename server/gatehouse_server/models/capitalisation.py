@@ -27,12 +27,3 @@ def capitalise(word: str, capitalisation: Capitalisation) -> str:
     if capitalisation == "first" and word == word.lower():
         return word[:1].upper() + word[1:]
     return word
-
-
-def style(candidate: str, prefix: str, at_sentence_start: bool) -> str:
-    """`candidate`, a word in its display form, as it is suggested after `prefix` was typed of it.
-
-    A curly apostrophe in the prefix is kept.
-    """
-    styled = capitalise(candidate, typed_capitalisation(prefix, at_sentence_start))
-    return styled.replace("'", "’") if "’" in prefix else styled

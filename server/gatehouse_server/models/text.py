@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tokenizers import Tokenizer
 
 from gatehouse_server.errors import InvalidInput
-from gatehouse_server.models.capitalisation import capitalise, style
+from gatehouse_server.models.capitalisation import capitalise
 from gatehouse_server.models.sections import SentenceEnd
 from gatehouse_server.models.typed import TypedText, split_typed
 from gatehouse_server.models.vocabulary import Ids, Vocabulary
@@ -87,20 +87,12 @@ class TextCodec:
         """
         return self.vocabulary.completions(prefix)
 
-    def ids_of_word(self, word: str) -> tuple[int, ...]:
-        """The ids of all spellings of `word`, compared without case (for excluding it)."""
-        return self.vocabulary.ids_of_word(word)
-
     def split_for_suggest(self, text: str, sentence_end: SentenceEnd) -> TypedText:
         """Take the text before a cursor apart. Raises `InvalidInput` for text that is not Unicode."""
         try:
             return split_typed(self._tokenizer, self.vocabulary, text, sentence_end)
         except (UnicodeEncodeError, TypeError) as error:
             raise _not_encodable(error) from error
-
-    def style(self, candidate: str, prefix: str, at_sentence_start: bool) -> str:
-        """`candidate`, a display form, in the capitals of the typed `prefix`."""
-        return style(candidate, prefix, at_sentence_start)
 
     def suggested(self, word: str, typed: TypedText) -> str:
         """`word`, a display form, in the capitals and with the apostrophe of the text that was typed."""

@@ -103,11 +103,11 @@ def _unfinished_word(
         return nothing
     # The pieces that the tokenizer cuts the chunk into, as (first character, first token).
     pieces: list[tuple[int, int]] = []
-    words = encoding.word_ids
+    spans, words = encoding.offsets, encoding.word_ids  # each access builds the whole list
     for token in range(first_open, len(words)):
         if not pieces or words[token] is None or words[token] != words[token - 1]:
-            pieces.append((encoding.offsets[token][0], token))
-    if encoding.offsets[-1][1] != len(text):
+            pieces.append((spans[token][0], token))
+    if spans[-1][1] != len(text):
         return nothing  # the tokenizer drops what was typed last, so the word before it is finished
     # The longest run of pieces that some word begins with is what is being typed.
     for start, token in pieces[-_JOINED_PIECES:]:

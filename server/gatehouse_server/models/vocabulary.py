@@ -49,10 +49,7 @@ class Vocabulary:
             for n, word in enumerate(self.words)
             if n not in self.control_ids and not any(map(is_word_character, word))
         )
-        ordered = sorted((key, n) for n, key in enumerate(self._keys))
-        self._all_keys = [key for key, _ in ordered]
-        self._all_ids = [n for _, n in ordered]
-        offered = [(key, n) for key, n in ordered if n not in self.suppressed_ids]
+        offered = sorted((key, n) for n, key in enumerate(self._keys) if n not in self.suppressed_ids)
         self._sorted_keys = [key for key, _ in offered]
         self._sorted_ids = np.array([n for _, n in offered], dtype=np.int64)
         self._every_id = np.sort(self._sorted_ids)
@@ -66,11 +63,6 @@ class Vocabulary:
     def key(self, token_id: int) -> str:
         """The folded form of a token."""
         return self._keys[token_id]
-
-    def ids_of_word(self, word: str) -> tuple[int, ...]:
-        """The ids of all spellings of `word`, compared without case; empty when there is none."""
-        key = self.fold(word)
-        return tuple(self._all_ids[bisect_left(self._all_keys, key) : bisect_right(self._all_keys, key)])
 
     def completions(self, prefix: str) -> Ids:
         """The ids, ascending, of the words that begin with `prefix`, itself included; suppressed ones left

@@ -37,6 +37,11 @@ class HostedModel:
     texts: Callable[[int], str]
 
     @property
+    def name(self) -> str:
+        """The model's name without its version."""
+        return self.key.partition("@")[0]
+
+    @property
     def takes(self) -> str:
         """What a step of the model is, for messages."""
         return "token ids or text" if self.keeps_tokens else f"feature vectors of {self.width} values"

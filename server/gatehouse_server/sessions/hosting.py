@@ -1,17 +1,64 @@
-"""Making loaded models ready for sessions: a backend with its table, an engine, and what checks need to know."""
+"""The models that sessions run on: each with a backend and its table, an engine, and what checks need to know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gatehouse_server.engine.observer import Observer
 from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
+from gatehouse_server.errors import InvalidInput
 from gatehouse_server.models.model import LoadedModel
+from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.limits import SessionLimits
+
+DEFAULT_SUGGESTING_MODEL = "keyboard"
+
+
+class Hosts:
+    """All models of a registry that can run online."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        limits: SessionLimits,
+        batching: OnlineBatching,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._hosted = {
+            model.key: host(model, limits=limits, batching=batching, observer=observer, clock=clock)
+            for model in registry.models
+            if model.online
+        }
+
+    def __iter__(self) -> Iterator[HostedModel]:
+        return iter(self._hosted.values())
+
+    def get(self, name: str) -> HostedModel:
+        """The model `name` or `name@version`. Raises what the registry does, InvalidInput when it can't run online."""
+        model = self._registry.get(name)
+        hosted = self._hosted.get(model.key)
+        if hosted is None:
+            raise InvalidInput.of_field("model", model.why_not_online() or "", reason="WRONG_MODEL_KIND")
+        return hosted
+
+    def suggesting(self, name: str | None) -> HostedModel:
+        """The model to suggest with: the named one, or the only one that predicts words, or `keyboard`."""
+        if name is not None:
+            return self.get(name)
+        fitting = {model.name for model in self if model.scores_tokens and model.text is not None}
+        return self.get(fitting.pop() if len(fitting) == 1 else DEFAULT_SUGGESTING_MODEL)
+
+    @property
+    def state_bytes(self) -> int:
+        """What the states in use take in all tables."""
+        return sum(model.rows.in_use * model.engine.bytes_per_row for model in self)
 
 
 def host(

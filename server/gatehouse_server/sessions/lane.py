@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,6 @@ from gatehouse_server.errors import (
     DeadlineExpired,
     Draining,
     GatehouseError,
-    InvalidInput,
     ModelMismatch,
     Overloaded,
     RevisionConflict,
@@ -26,7 +26,7 @@ from gatehouse_server.errors import (
 )
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.hosted_model import HostedModel
-from gatehouse_server.sessions.hosting import host
+from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import (
     CreateSession,
@@ -36,14 +36,27 @@ from gatehouse_server.sessions.operations import (
     Suggest,
     Write,
 )
-from gatehouse_server.sessions.results import SessionDeleted, SessionState, SessionView
+from gatehouse_server.sessions.results import SessionDeleted
 from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.suggesting import check_suggests, suggest
 from gatehouse_server.sessions.table import SessionTable
-from gatehouse_server.sessions.work import Work
+from gatehouse_server.sessions.work import Work, view_of
 from gatehouse_server.sessions.writing import refuse, write
 
-DEFAULT_SUGGESTING_MODEL = "keyboard"
+
+@dataclass(slots=True)
+class _Active:
+    """An operation that has begun, and the job that it waits for."""
+
+    ticket: Ticket
+    running: Generator[Job, None, object]
+    job: Job | None = None
+
+    def cancel(self) -> None:
+        """Ends it without an answer: its rows are given back, and its job is not computed any more."""
+        if self.job is not None:
+            self.job.cancelled = True
+        self.running.close()
 
 
 class SessionLane:
@@ -64,23 +77,18 @@ class SessionLane:
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry = registry
-        self._limits = limits
         self._observer = observer
         self._clock = clock
         self._table = SessionTable(limits=limits, clock=clock)
-        self._hosted = {
-            model.key: host(model, limits=limits, batching=batching, observer=observer, clock=clock)
-            for model in registry.models
-            if model.online
-        }
+        self._hosts = Hosts(registry, limits=limits, batching=batching, observer=observer, clock=clock)
         self._answers: Answers = []
-        self._active: dict[Session, tuple[Ticket, Generator[Job, None, object]]] = {}
+        self._active: dict[Session, _Active] = {}
         self._free_again: deque[Session] = deque()
 
     def accept(self, tickets: Sequence[Ticket], answers: Answers) -> None:
         """Takes operations; answers at once what needs no computing."""
         self._answers = answers
+        self._end_expired()
         for ticket in tickets:
             try:
                 self._admit(ticket)
@@ -95,7 +103,7 @@ class SessionLane:
     def run(self, answers: Answers) -> None:
         """One tick of every model that has jobs."""
         self._answers = answers
-        for model in self._hosted.values():
+        for model in self._hosts:
             if model.engine.queued:
                 model.engine.tick()
         self._begin_waiting()
@@ -107,22 +115,21 @@ class SessionLane:
     def housekeep(self, answers: Answers) -> None:
         """Ends sessions whose time is up, and tells how many there are."""
         self._answers = answers
-        for session in self._table.expired():
-            self._table.end(session, "SESSION_EXPIRED")
-            self._observer.happened(Happening.SESSION_EXPIRED)
-        self._observer.gauges(self._gauges())
+        self._end_expired()
+        self._observer.gauges(
+            EngineGauges(
+                sessions=len(self._table),
+                sessions_by_model=dict(self._table.by_model),
+                state_bytes=self._hosts.state_bytes,
+            )
+        )
 
     def abandon(self, answers: Answers) -> None:
         """Answers unfinished operations with Draining; none of them is applied."""
         self._answers = answers
-        for session, (ticket, running) in list(self._active.items()):
-            running.close()
-            self._answer(ticket, Draining())
-            for waiting in session.waiting:
-                self._answer(waiting, Draining())
-            session.waiting.clear()
-            self._observer.happened(Happening.DROPPED_DRAINING)
-        self._active.clear()
+        for session in list(self._active):
+            self._observer.happened(Happening.DROPPED_DRAINING, 1 + len(session.waiting))
+            self._drop(session, Draining())
 
     def _admit(self, ticket: Ticket) -> None:
         operation = ticket.operation
@@ -136,9 +143,9 @@ class SessionLane:
         elif isinstance(operation, Suggest):
             self._admit_suggestion(ticket, operation)
         elif isinstance(operation, CreateSession):
-            self._answer(ticket, self._view(self._create(operation)))
+            self._answer(ticket, view_of(self._create(operation), self._clock()))
         elif isinstance(operation, GetSession):
-            self._answer(ticket, self._view(self._table.get(operation.session_id)))
+            self._answer(ticket, view_of(self._table.get(operation.session_id), self._clock()))
         else:
             assert isinstance(operation, DeleteSession)
             self._delete(self._table.get(operation.session_id))
@@ -148,31 +155,16 @@ class SessionLane:
         session = None if operation.session_id is None else self._table.find(operation.session_id)
         rebuilt = session is None
         if session is None:
-            model = self._suggesting_model(operation.model)
+            model = self._hosts.suggesting(operation.model)
             check_suggests(model, operation)
             session = self._make(model, session_id=operation.session_id)
             self._observer.happened(Happening.SESSION_REBUILT)
-        elif operation.model is not None and not _names(operation.model, session.model.key):
+        elif operation.model is not None and operation.model not in (session.model.key, session.model.name):
             raise ModelMismatch(
                 f"session {session.session_id!r} runs on {session.model.key}, not on {operation.model}. "
                 "Use another session, or leave the model out"
             )
         self._enqueue(session, ticket, rebuilt=rebuilt)
-
-    def _suggesting_model(self, name: str | None) -> HostedModel:
-        if name is not None:
-            return self._online_model(name)
-        fitting = [model for model in self._hosted.values() if model.scores_tokens and model.text is not None]
-        if len({model.key.partition("@")[0] for model in fitting}) == 1:
-            return self._online_model(fitting[0].key.partition("@")[0])
-        return self._online_model(DEFAULT_SUGGESTING_MODEL)
-
-    def _online_model(self, name: str) -> HostedModel:
-        model = self._registry.get(name)
-        hosted = self._hosted.get(model.key)
-        if hosted is None:
-            raise InvalidInput.of_field("model", model.why_not_online() or "", reason="WRONG_MODEL_KIND")
-        return hosted
 
     def _create(self, operation: CreateSession) -> Session:
         if operation.request_id is not None:
@@ -180,7 +172,7 @@ class SessionLane:
             if made is not None:
                 return made
         return self._make(
-            self._online_model(operation.model),
+            self._hosts.get(operation.model),
             session_id=operation.session_id,
             request_id=operation.request_id,
         )
@@ -197,11 +189,24 @@ class SessionLane:
         return session
 
     def _delete(self, session: Session) -> None:
-        for ticket in session.waiting:
-            self._answer(ticket, _deleted(session))
-        session.waiting.clear()
+        self._drop(session, _deleted(session))
         self._table.end(session, "SESSION_DELETED")
         self._observer.happened(Happening.SESSION_DELETED)
+
+    def _drop(self, session: Session, answer: GatehouseError) -> None:
+        """Answers everything that the session has under way or waiting; nothing of it is applied."""
+        active = self._active.pop(session, None)
+        if active is not None:
+            active.cancel()
+            session.busy = False
+            self._answer(active.ticket, answer)
+        while session.waiting:
+            self._answer(session.waiting.popleft(), answer)
+
+    def _end_expired(self) -> None:
+        for session in self._table.expired():
+            self._table.end(session, "SESSION_EXPIRED")
+            self._observer.happened(Happening.SESSION_EXPIRED)
 
     def _enqueue(self, session: Session, ticket: Ticket, *, rebuilt: bool = False) -> None:
         if session.busy or session.waiting:
@@ -221,40 +226,32 @@ class SessionLane:
             running = refuse(operation)
         else:
             running = write(session, operation, work, self._observer)
-        self._active[session] = (ticket, running)
-        if ticket.deadline_seconds is not None and ticket.deadline_seconds <= self._clock():
-            self._observer.happened(Happening.DROPPED_DEADLINE)
-            self._settle(session, DeadlineExpired())
-        else:
-            self._resume(session, None)
+        self._active[session] = _Active(ticket, running)
+        self._resume(session, None)
 
     def _job_finished(self, session: Session, job: Job, failure: Exception | None) -> None:
-        if session not in self._active:
-            return  # abandoned
-        self._resume(session, _deleted(session) if session.ended else failure)
+        self._resume(session, failure)
 
     def _resume(self, session: Session, failure: Exception | None) -> None:
         """Lets the session's operation run up to its next job, or to its end."""
-        _, running = self._active[session]
+        active = self._active[session]
         try:
-            job = next(running) if failure is None else running.throw(failure)
+            job = next(active.running) if failure is None else active.running.throw(failure)
         except StopIteration as finished:
             self._settle(session, finished.value)
         except Exception as error:
             self._settle(session, error)
         else:
+            active.job = job
             session.model.engine.submit(job)
 
     def _settle(self, session: Session, outcome: object) -> None:
         """Answers the session's operation and begins the next one that waits."""
-        ticket, running = self._active.pop(session)
-        running.close()
+        ticket = self._active.pop(session).ticket
         session.busy = False
         if isinstance(outcome, Exception):
             self._note_refusal(session, ticket, outcome)
         self._answer(ticket, outcome)
-        if session.ended:
-            return
         self._table.touch(session)
         if session.waiting:
             self._free_again.append(session)
@@ -269,6 +266,8 @@ class SessionLane:
     def _note_refusal(self, session: Session, ticket: Ticket, error: Exception) -> None:
         """Remembers that the write which was next was refused, so that what follows it in a pipeline is too."""
         operation = ticket.operation
+        if isinstance(error, DeadlineExpired):
+            self._observer.happened(Happening.DROPPED_DEADLINE)
         if isinstance(error, RevisionConflict):
             self._observer.happened(Happening.WRITE_CONFLICTED)
         elif isinstance(error, StateBehind):
@@ -278,37 +277,6 @@ class SessionLane:
 
     def _answer(self, ticket: Ticket, outcome: object) -> None:
         self._answers.append((ticket, outcome))
-
-    def _view(self, session: Session) -> SessionView:
-        return SessionView(
-            session_id=session.session_id,
-            model=session.model.key,
-            state=SessionState(
-                incarnation=session.incarnation,
-                revision=session.revision,
-                position=session.position,
-                oldest_restorable_position=session.oldest_restorable_position,
-                durable_revision=0,
-                expires_in_seconds=max(0.0, session.expires_seconds - self._clock()),
-            ),
-            max_unanswered_writes=self._limits.recent_writes,
-            max_write_steps=self._limits.max_write_steps,
-            max_tape_steps=self._limits.max_tape_steps,
-        )
-
-    def _gauges(self) -> EngineGauges:
-        return EngineGauges(
-            sessions=len(self._table),
-            sessions_by_model=dict(self._table.by_model),
-            state_bytes=sum(
-                model.rows.in_use * model.engine.bytes_per_row for model in self._hosted.values()
-            ),
-        )
-
-
-def _names(asked: str, key: str) -> bool:
-    """Whether `asked`, a name or name@version, means the model `key`."""
-    return asked in (key, key.partition("@")[0])
 
 
 def _deleted(session: Session) -> SessionNotFound:

@@ -10,7 +10,8 @@ class SessionLimits:
     """Bounds of the session table and of each session.
 
     `recent_writes` is how many accepted writes a session can answer again, and so how many a client may leave
-    unanswered. `max_output_bytes` keeps the answer to one write well within a message. `remembered_*` bound the memory
+    unanswered. `max_output_bytes` keeps the answer to one write within the 4 MiB that gRPC clients take by default.
+    `remembered_*` bound the memory
     of lost sessions, which tells an expired one from one that never was.
     """
 
@@ -19,7 +20,7 @@ class SessionLimits:
     recent_writes: int = 8
     max_write_steps: int = 4096
     max_tape_steps: int = 1_000_000
-    max_output_bytes: int = 8 * 2**20
+    max_output_bytes: int = 3 * 2**20
     remembered_lost_sessions: int = 1_000_000
     remembered_lost_seconds: float = 86_400.0
 

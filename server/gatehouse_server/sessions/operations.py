@@ -53,6 +53,7 @@ class RefusedWrite:
     session_id: str
     revision: int | None
     error: GatehouseError
+    incarnation: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

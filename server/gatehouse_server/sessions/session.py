@@ -57,7 +57,6 @@ class Session:
     waiting: deque[Ticket] = field(default_factory=deque)
     busy: bool = False
     refused: bool = False
-    ended: bool = False
 
     @property
     def oldest_restorable_position(self) -> int:
@@ -74,8 +73,6 @@ class Session:
         for write in self.recent:
             if write.on_tape and best_position < write.at <= position:
                 best_position, best_row = write.at, write.row
-        if best_position < self.position < position:
-            return self.position, self.row
         return best_position, best_row
 
     def tokens(self, begin: int, end: int) -> npt.NDArray[np.int64]:
@@ -119,7 +116,6 @@ class Session:
     def let_go(self) -> None:
         """Ends the session and gives its rows back."""
         pool: RowPool = self.model.rows
-        self.ended = True
         pool.release(self.row)
         while self.recent:
             pool.release(self.recent.popleft().row)

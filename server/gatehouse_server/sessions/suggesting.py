@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from gatehouse_server.engine.job import Best, Wants
+from gatehouse_server.engine.job import NOTHING, Best, Wants
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.errors import InvalidInput
 from gatehouse_server.models.text import TextCodec
@@ -51,10 +52,9 @@ def suggest(
         candidates=codec.completions(typed.prefix) if typed.prefix else None,
         watched=codec.unknown_id if operation.extra_words else None,
     )
+    work.begin()
     with HeldRows(session.model.rows) as rows:
-        best = yield from _follow(session, typed, codec, wants, rows, work, observer)
-        if best is None:
-            best = yield from _look(session, typed, wants, rows, work)
+        best = yield from _follow(session, _cut(typed, session), codec, wants, rows, work, observer)
     return SuggestResult(
         session_id=session.session_id,
         state=work.state(session),
@@ -66,6 +66,15 @@ def suggest(
     )
 
 
+def _cut(typed: TypedText, session: Session) -> TypedText:
+    """The text as far back as one write may reach: of a longer one the end counts, as of a sliding window."""
+    limits = session.model.limits
+    longest = min(limits.max_write_steps, limits.max_tape_steps)
+    if len(typed.stable_ids) <= longest:
+        return typed
+    return replace(typed, stable_ids=typed.stable_ids[-longest:], is_whole=False, cut_word="", cut_tokens=0)
+
+
 def _follow(
     session: Session,
     typed: TypedText,
@@ -74,33 +83,29 @@ def _follow(
     rows: HeldRows,
     work: Work,
     observer: Observer,
-) -> Running[Best | None]:
-    """Moves the tape to the settled part of the text; answers too when nothing provisional comes after it."""
-    stable = typed.stable_ids
+) -> Running[Best]:
+    """Moves the tape to the settled part of the text, and answers after what is provisional of it.
+
+    The tape moves last, so that an operation which fails has changed nothing.
+    """
     alignment = codec.align(session.tape, typed)
-    kept, added = alignment.kept, stable[alignment.appended_from :]
-    limits = session.model.limits
-    if kept + len(added) > limits.max_tape_steps or len(added) > limits.max_write_steps:
-        # The text is more than one write may hold: its end counts most, so the tape starts over with that.
-        kept, added = 0, stable[-min(limits.max_write_steps, limits.max_tape_steps) :]
+    kept, added = alignment.kept, typed.stable_ids[alignment.appended_from :]
+    if kept + len(added) > session.model.limits.max_tape_steps:
+        kept, added = 0, typed.stable_ids  # the tape is full: it goes on with what the text shows
     if kept == session.position and not added:
-        return None
-    rewinds = kept < session.position
+        return (yield from _read(session.row, typed.provisional_ids, wants, rows, work))
     source = yield from restored(session, kept, rows, work)
-    best = None
-    if added:
+    if added and not typed.provisional_ids:
         target = rows.take()
-        answers_here = not typed.provisional_ids
         job = work.job(
-            inputs=np.array(added, dtype=np.int64),
-            source_row=source,
-            target_row=target,
-            wants=wants if answers_here else Wants(),
+            inputs=np.array(added, dtype=np.int64), source_row=source, target_row=target, wants=wants
         )
         yield job
-        best = job.best[0] if answers_here else None
+        best = job.best[0]
     else:
-        target = rows.share(source)
+        target = yield from _moved(source, added, rows, work)
+        best = yield from _read(target, typed.provisional_ids, wants, rows, work)
+    rewinds = kept < session.position
     session.accept(
         at=kept,
         tokens=added,
@@ -114,11 +119,24 @@ def _follow(
     return best
 
 
-def _look(session: Session, typed: TypedText, wants: Wants, rows: HeldRows, work: Work) -> Running[Best]:
+def _moved(source: int, added: tuple[int, ...], rows: HeldRows, work: Work) -> Running[int]:
+    """A held row with the state after `added`."""
+    if not added:
+        return rows.share(source)
+    target = rows.take()
+    yield work.job(
+        inputs=np.array(added, dtype=np.int64), source_row=source, target_row=target, wants=NOTHING
+    )
+    return target
+
+
+def _read(
+    row: int, provisional_ids: tuple[int, ...], wants: Wants, rows: HeldRows, work: Work
+) -> Running[Best]:
     """The answer after the provisional end of the text, which the tape does not take."""
     job = work.job(
-        inputs=np.array(typed.provisional_ids, dtype=np.int64),
-        source_row=rows.share(session.row),
+        inputs=np.array(provisional_ids, dtype=np.int64),
+        source_row=rows.share(row),
         target_row=rows.take(),
         wants=wants,
     )

@@ -14,7 +14,7 @@ from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.session import Session
 
-Ending = Literal["SESSION_EXPIRED", "SESSION_DELETED", "SESSION_EVICTED"]
+Ending = Literal["SESSION_EXPIRED", "SESSION_DELETED"]
 
 SESSION_ID = re.compile(r"[!-~]{1,128}")
 """Printable ASCII without spaces."""
@@ -22,7 +22,6 @@ SESSION_ID = re.compile(r"[!-~]{1,128}")
 _WHY_GONE = {
     "SESSION_EXPIRED": "it was not used for longer than the server keeps idle sessions",
     "SESSION_DELETED": "it was deleted",
-    "SESSION_EVICTED": "an operator ended it",
 }
 
 

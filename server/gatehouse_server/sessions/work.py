@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from gatehouse_server.engine.job import Job, Wants
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.sessions.results import SessionState, Timing
+from gatehouse_server.errors import DeadlineExpired
+from gatehouse_server.sessions.results import SessionState, SessionView, Timing
 from gatehouse_server.sessions.session import AcceptedWrite, Session
 
 
@@ -27,6 +29,16 @@ class Work:
         self._finished = finished
         self._clock = clock
         self._jobs: list[Job] = []
+        self._deadline_seconds = ticket.deadline_seconds
+
+    def begin(self) -> None:
+        """The operation is about to change something. Raises DeadlineExpired when its time is up."""
+        if self._deadline_seconds is not None and self._deadline_seconds <= self._clock():
+            raise DeadlineExpired
+
+    def answer_at_any_time(self) -> None:
+        """The operation was applied before: saying that its time is up would say that it was not."""
+        self._deadline_seconds = None
 
     @property
     def computed_steps(self) -> int:
@@ -49,7 +61,7 @@ class Work:
             wants=wants,
             finished=self._finished,
             received_seconds=self.ticket.received_seconds if not self._jobs else self._clock(),
-            deadline_seconds=None if self._jobs else self.ticket.deadline_seconds,
+            deadline_seconds=None if self._jobs else self._deadline_seconds,
         )
         self._jobs.append(job)
         return job
@@ -66,11 +78,32 @@ class Work:
 
     def state(self, session: Session, repeated: AcceptedWrite | None = None) -> SessionState:
         """Where the session stands; for a repeated write, where it stood after that write."""
-        return SessionState(
-            incarnation=session.incarnation,
-            revision=session.revision if repeated is None else repeated.revision,
-            position=session.position if repeated is None else repeated.position,
-            oldest_restorable_position=session.oldest_restorable_position,
-            durable_revision=0,
-            expires_in_seconds=session.model.limits.idle_seconds,
-        )
+        state = state_of(session, expires_in_seconds=session.model.limits.idle_seconds)
+        if repeated is None:
+            return state
+        return replace(state, revision=repeated.revision, position=repeated.position)
+
+
+def state_of(session: Session, *, expires_in_seconds: float) -> SessionState:
+    """Where a session stands now."""
+    return SessionState(
+        incarnation=session.incarnation,
+        revision=session.revision,
+        position=session.position,
+        oldest_restorable_position=session.oldest_restorable_position,
+        durable_revision=0,
+        expires_in_seconds=expires_in_seconds,
+    )
+
+
+def view_of(session: Session, now_seconds: float) -> SessionView:
+    """A session with its limits."""
+    limits = session.model.limits
+    return SessionView(
+        session_id=session.session_id,
+        model=session.model.key,
+        state=state_of(session, expires_in_seconds=max(0.0, session.expires_seconds - now_seconds)),
+        max_unanswered_writes=limits.recent_writes,
+        max_write_steps=limits.max_write_steps,
+        max_tape_steps=limits.max_tape_steps,
+    )

@@ -80,7 +80,9 @@ def write(session: Session, operation: Write, work: Work, observer: Observer) ->
         accepted = judge(session, claim)
         if accepted is not None:
             observer.happened(Happening.WRITE_REPEATED)
+            work.answer_at_any_time()
             return (yield from _answer_again(session, accepted, inputs, operation.outputs, work))
+    work.begin()
     if not 0 <= at <= session.position:
         raise InvalidInput.of_field(
             "at",

@@ -9,6 +9,9 @@ import numpy as np
 from gatehouse_server.errors import InvalidInput
 from gatehouse_server.sessions.operations import Features
 
+MAX_WORDS = 256
+"""The most words that a request may exclude or bring; each costs time while everybody else waits."""
+
 _FLOAT_BYTES = 4
 _LONGEST_NAME = 128
 _IDENTIFIER = re.compile(r"[!-~]{1,128}")
@@ -79,7 +82,11 @@ def check_name(name: str, field: str) -> None:
 
 
 def check_words(words: tuple[str, ...], field: str, max_text_bytes: int) -> None:
-    """Raises InvalidInput when words are too long together, or one is empty."""
+    """Raises InvalidInput when words are too many or too long together, or one is empty."""
+    if len(words) > MAX_WORDS:
+        raise InvalidInput.of_field(
+            field, f"expected at most {MAX_WORDS} words, got {len(words)}", reason="INPUT_TOO_LONG"
+        )
     size = sum(map(len, words))
     if size * 4 > max_text_bytes and sum(len(word.encode()) for word in words) > max_text_bytes:
         raise InvalidInput.of_field(

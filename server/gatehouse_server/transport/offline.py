@@ -18,6 +18,9 @@ from gatehouse_server.transport.documents import DocumentEncoder
 from gatehouse_server.transport.fields import check_model
 from gatehouse_server.transport.parts import PartAssembler
 
+MAX_DOCUMENTS_PER_CALL = 1000
+"""The most documents of one unary call: its answer has to fit into one message."""
+
 
 class OfflineServicer(offline_pb2_grpc.OfflineServiceServicer):
     """Classifies documents. Failures of a whole call leave as exceptions; see `interceptor`."""
@@ -125,6 +128,13 @@ def _check_whole(request: offline_pb2.ClassifyRequest) -> None:
     if not request.documents:
         raise InvalidInput.of_field(
             "documents", "expected at least one document, got none", reason="EMPTY_INPUT"
+        )
+    if len(request.documents) > MAX_DOCUMENTS_PER_CALL:
+        raise InvalidInput.of_field(
+            "documents",
+            f"expected at most {MAX_DOCUMENTS_PER_CALL} documents, got {len(request.documents)}. "
+            "Send more with ClassifyStream",
+            reason="INPUT_TOO_LONG",
         )
     for index, document in enumerate(request.documents):
         if document.part or document.more:

@@ -204,7 +204,7 @@ class OnlineStream:
             self._engine.submit_all(tickets)
         except GatehouseError as error:
             for ticket in tickets:
-                if isinstance(ticket.operation, Write):
+                if isinstance(ticket.operation, Write | RefusedWrite):
                     self._turned_away.remember(ticket.operation)
                 self.add(ticket.tag, error)
             self.flush()

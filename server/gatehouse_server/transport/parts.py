@@ -99,11 +99,6 @@ class PartAssembler:
         if document.more:
             self._ignore(document.document_id)
 
-    @property
-    def open_id(self) -> str | None:
-        """The document of which parts are missing."""
-        return None if self._open is None else self._open.document_id
-
     def _begin(self, document: offline_pb2.Document) -> _OpenDocument:
         if not 1 <= len(document.document_id) <= LONGEST_ID:
             raise InvalidInput.of_field(

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from gatehouse.v1 import online_pb2
 
 from gatehouse_server.errors import PrecedingWriteRefused
-from gatehouse_server.sessions.operations import Write
+from gatehouse_server.sessions.operations import RefusedWrite, Write
 
 _REMEMBERED = 1024
 
@@ -22,7 +22,7 @@ class TurnedAway:
     def __init__(self) -> None:
         self._first: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def remember(self, write: Write) -> None:
+    def remember(self, write: Write | RefusedWrite) -> None:
         """A write that was turned away."""
         if write.revision is None or write.incarnation is None or write.session_id in self._first:
             return
