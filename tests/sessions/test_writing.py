@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.policy import OnlineBatching
+from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import (
     DeadlineExpired,
     Draining,
@@ -20,7 +21,7 @@ from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import CreateSession, DeleteSession, RefusedWrite
 from gatehouse_server.sessions.results import WriteResult
 
-from tests.sessions.desk import Desk, make_write
+from tests.sessions.desk import Desk, NoSink, make_write
 from tests.sessions.oracle import KeyboardOracle
 
 
@@ -463,3 +464,40 @@ def test_at_the_end_everything_that_waits_is_answered_and_counted(desk):
     assert [type(outcome) for _, outcome in desk.answers[-3:]] == [Draining] * 3
     assert desk.counts.happenings[Happening.DROPPED_DRAINING] == 3
     assert desk.get(session).state.position == 0
+
+
+def test_of_two_writers_the_one_that_lost_does_not_write_on_the_other_ones_tape(desk):
+    """What a stream sent before it learnt that another writer came first is refused, also where its revision fits."""
+    view = desk.create()
+    life = {"incarnation": view.state.incarnation}
+    (mine,) = desk.send(make_write(view.session_id, [14], revision=1, at=0, **life))
+    other = NoSink()
+    theirs = [
+        Ticket(
+            operation=make_write(
+                view.session_id, [20 + revision], revision=revision, at=revision - 1, **life
+            ),
+            sink=other,
+            tag=100 + revision,
+            received_seconds=desk.now,
+        )
+        for revision in (1, 2, 3)
+    ]
+    desk.lane.accept(theirs, desk.answers)
+    outcomes = desk.settle([mine, *theirs])
+    assert [type(outcome) for outcome in outcomes] == [
+        WriteResult,
+        RevisionConflict,
+        PrecedingWriteRefused,
+        PrecedingWriteRefused,
+    ]
+    assert desk.get(view.session_id).state.position == 1
+    desk.now += 1.0
+    later = Ticket(
+        operation=make_write(view.session_id, [30], revision=2, at=1, **life),
+        sink=other,
+        tag=200,
+        received_seconds=desk.now,
+    )
+    desk.lane.accept([later], desk.answers)
+    assert desk.settle([later])[0].state.position == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -270,6 +271,7 @@ class SessionLane:
             self._observer.happened(Happening.DROPPED_DEADLINE)
         if isinstance(error, RevisionConflict):
             self._observer.happened(Happening.WRITE_CONFLICTED)
+            session.conflict = weakref.ref(ticket.sink), self._clock()
         elif isinstance(error, StateBehind):
             self._observer.happened(Happening.WRITE_BEHIND)
         elif isinstance(operation, Write | RefusedWrite) and operation.revision == session.revision + 1:

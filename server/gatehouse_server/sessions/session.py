@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from array import array
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatehouse_server.engine.rows import INITIAL_ROW, RowPool
-from gatehouse_server.engine.ticket import Ticket
+from gatehouse_server.engine.ticket import ReplySink, Ticket
 
 if TYPE_CHECKING:
     from gatehouse_server.sessions.hosted_model import HostedModel
@@ -41,7 +42,9 @@ class Session:
 
     `row` holds the state at `position`. `tape` holds the tokens; models that take features keep none, and count
     their steps only. `waiting` are operations not yet begun; one at a time is `busy`. `refused` is set when a write
-    under a revision was refused, until one is accepted: what the client sent after it must not be applied.
+    under a revision was refused, until one is accepted: what the client sent after it must not be applied. `conflict`
+    is the stream whose write lost against another writer's, and when it was told: what that stream had sent by then was
+    meant for its own tape.
     """
 
     session_id: str
@@ -57,6 +60,14 @@ class Session:
     waiting: deque[Ticket] = field(default_factory=deque)
     busy: bool = False
     refused: bool = False
+    conflict: tuple[weakref.ref[ReplySink], float] | None = None
+
+    def lost_before(self, ticket: Ticket) -> bool:
+        """Whether the operation was sent before its stream knew that it had lost against another writer."""
+        if self.conflict is None:
+            return False
+        stream, told_seconds = self.conflict
+        return stream() is ticket.sink and ticket.received_seconds <= told_seconds
 
     @property
     def oldest_restorable_position(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from gatehouse_server.engine.job import NOTHING, Best, Job, Wants
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.engine.rows import RowPool
-from gatehouse_server.errors import InvalidInput, PositionNotRetained
+from gatehouse_server.errors import InvalidInput, PositionNotRetained, PrecedingWriteRefused
 from gatehouse_server.sessions.inputs import (
     Inputs,
     check_output_size,
@@ -82,6 +82,11 @@ def write(session: Session, operation: Write, work: Work, observer: Observer) ->
             observer.happened(Happening.WRITE_REPEATED)
             work.answer_at_any_time()
             return (yield from _answer_again(session, accepted, inputs, operation.outputs, work))
+        if session.lost_before(work.ticket):
+            raise PrecedingWriteRefused(
+                "another writer's write was accepted before this one was sent. Look where the session stands",
+                metadata=standing(session),
+            )
     work.begin()
     if not 0 <= at <= session.position:
         raise InvalidInput.of_field(
