@@ -245,3 +245,37 @@ def test_another_kind_of_model_is_told(folder: Path, server: FakeServer) -> None
     result = run("classify", "a.txt", "--model", "keyboard", target=server.target)
     assert result.exit_code == 2
     assert "keyboard is a language model, not a classifier" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--errors", "a.jsonl"], "a.jsonl: is an input file too; choose another with --errors"),
+        (["-o", "a.jsonl"], "a.jsonl: is an input file too; choose another with -o"),
+        (
+            ["-o", "b.jsonl", "--errors", "./b.jsonl"],
+            "b.jsonl: results and failed documents need a file each",
+        ),
+    ],
+)
+def test_no_file_is_written_while_it_is_read(
+    folder: Path, server: FakeServer, options: list[str], told: str
+) -> None:
+    """Results and failed documents go to files of their own; a clash is told before anything is written."""
+    content = _jsonl([("1", "plants"), ("2", "fail")])
+    (folder / "a.jsonl").write_text(content)
+    result = run("classify", "a.jsonl", *options, target=server.target)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert (folder / "a.jsonl").read_text() == content
+
+
+def test_an_errors_file_that_cannot_be_written_is_named_with_its_option(
+    folder: Path, server: FakeServer
+) -> None:
+    """The message says which option to change."""
+    (folder / "a.txt").write_text("fail\n")
+    result = run("classify", "a.txt", "--errors", "missing/errors.jsonl", target=server.target)
+    assert result.exit_code == 2
+    assert "missing/errors.jsonl: cannot be written" in result.stderr
+    assert "--errors" in result.stderr

@@ -75,6 +75,13 @@ def classify(
             check_columns(file, id_column, (), "--id")
     reader = _DocumentReader(inputs, id_column=id_column, text_column=text_column)
     errors_path = Path(errors or (f"{output}.errors.jsonl" if output else "errors.jsonl"))
+    _check_apart(errors_path, inputs, "--errors")
+    if output:
+        _check_apart(Path(output), inputs, "-o")
+        if errors_path.resolve() == Path(output).resolve():
+            raise Failure(
+                f"{output}: results and failed documents need a file each; choose another with --errors"
+            )
     progress = Progress("documents", inputs)
     with ExitStack() as stack:
         stack.enter_context(failures_told(target))
@@ -82,7 +89,7 @@ def classify(
 
         client = stack.enter_context(Client(target))
         _check_model(client.get_model(model).task, model)
-        out = stack.enter_context(_opened(output, inputs)) if output else sys.stdout
+        out = stack.enter_context(_opened(output)) if output else sys.stdout
         failed = stack.enter_context(FailedDocuments(errors_path, limit=max_failures))
         with shown(progress, results_on_stdout=output is None):
             documents = reader.documents(failed, progress)
@@ -165,14 +172,17 @@ def _check_model(task: str, model: str) -> None:
         raise Failure(f"{model} is a {task.replace('_', ' ')}, not a classifier. See `gatehouse models list`")
 
 
-def _opened(output: str, inputs: Sequence[InputFile]) -> TextIO:
-    path = Path(output)
+def _check_apart(path: Path, inputs: Sequence[InputFile], option: str) -> None:
+    """Failure for a file that would be written while it is read."""
     if any(file.path != "-" and path.exists() and path.samefile(file.path) for file in inputs):
-        raise Failure(f"{output}: is an input file too; choose another with -o")
+        raise Failure(f"{path}: is an input file too; choose another with {option}")
+
+
+def _opened(output: str) -> TextIO:
     try:
-        return path.open("w", encoding="utf-8")
+        return Path(output).open("w", encoding="utf-8")
     except OSError as error:
-        raise Failure(f"{output}: cannot be written: {error.strerror}") from error
+        raise Failure(f"{output}: cannot be written: {error.strerror}; choose another with -o") from error
 
 
 def _as_json(document_id: object, result: Classification) -> str:

@@ -41,7 +41,7 @@ class FailedDocuments:
                     self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
                 except OSError as error:
                     raise Failure(
-                        f"{self.path}: cannot be written: {error.strerror}; choose another one with --rrors"
+                        f"{self.path}: cannot be written: {error.strerror}; choose another one with --errors"
                     ) from error
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
             self._file.flush()
