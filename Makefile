@@ -82,7 +82,8 @@ constraints: $(DEV) ## Write constraints.txt from what .venv holds
 install: $(DEV) ## Install everything the targets above need
 
 # torch from TORCH_INDEX wins over PyPI's: its local version (2.x.y+cpu) sorts after the plain one.
-INSTALL = $(PIP) install --constraint constraints.txt --build-constraint constraints.txt \
+INSTALL = @echo 'Installing into $(VENV), once; torch is the largest part ...' && \
+  $(PIP) install --quiet --constraint constraints.txt --build-constraint constraints.txt \
   $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") --editable
 
 $(BIN)/python:

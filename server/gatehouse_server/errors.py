@@ -16,7 +16,8 @@ knows gRPC.
     ├── TapeFull                 the tape has reached its greatest length
     ├── Overloaded               a queue, the session table or memory is full; carries when to try again
     ├── DeadlineExpired          the deadline passed while the work was waiting; the work is not done
-    └── Draining                 the server is shutting down and takes no new work
+    ├── Draining                 the server is shutting down and takes no new work
+    └── Cancelled                the caller left before the work began
 
 Every error has a `reason`, an UPPER_SNAKE string that programs may rely on and that stays as it is; a message
 for people that says what to do next; and `metadata`, the facts of the case as strings.
@@ -218,4 +219,13 @@ class Draining(GatehouseError):
     def __init__(
         self, message: str = "the server is shutting down; nothing was applied. Send it again in a moment"
     ) -> None:
+        super().__init__(message)
+
+
+class Cancelled(GatehouseError):
+    """The caller left before the work was done; nobody reads this answer."""
+
+    reasons = ("CANCELLED",)
+
+    def __init__(self, message: str = "the caller left before the work was done") -> None:
         super().__init__(message)

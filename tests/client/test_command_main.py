@@ -127,3 +127,18 @@ def test_the_group_is_what_is_installed() -> None:
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="gatehouse")
     assert entry.value == "gatehouse.command.main:main"
     assert gatehouse.name == "gatehouse"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_is_one_line_and_not_a_traceback() -> None:
+    """When standard output cannot be written, the command says so and ends with the code for that."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("gatehouse")), "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "Error: cannot write the output: No space left on device\n"

@@ -1,7 +1,7 @@
 """The offline lane on a backend of the tests' own: slices, order, failures and answers."""
 
 import queue
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from gatehouse_server.engine.observer import Happening, OfflineBatch, SilentObse
 from gatehouse_server.engine.offline import OfflineLane
 from gatehouse_server.engine.offline_backend import BatchScores, DocumentInputs
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.errors import DeadlineExpired, Draining, InvalidInput, ModelNotFound
+from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, InvalidInput, ModelNotFound
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.spec import FeatureInputSpec, HeadSpec, NetworkSpec, RecurrentSpec
 
@@ -115,7 +115,13 @@ class Desk:
         )
 
     def accept(
-        self, number: int, steps: int = 1, *, model: str = "m@1", deadline_seconds: float | None = None
+        self,
+        number: int,
+        steps: int = 1,
+        *,
+        model: str = "m@1",
+        deadline_seconds: float | None = None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         """Hands in a document of which each step is `number`; its tag is `number` too."""
         task = DocumentTask(model_key=model, inputs=np.full(steps, number, dtype=np.int64))
@@ -125,6 +131,7 @@ class Desk:
             tag=number,
             received_seconds=self.clock(),
             deadline_seconds=deadline_seconds,
+            wanted=wanted,
         )
         self.lane.accept([ticket], self.answers)
 
@@ -365,3 +372,28 @@ def test_the_engine_serves_documents_from_another_thread() -> None:
     for number, outcome in outcomes.items():
         assert isinstance(outcome, DocumentScores)
         assert outcome.scores[0] == number
+
+
+def test_documents_of_callers_that_left_are_not_computed() -> None:
+    """Before a batch is formed, documents that nobody waits for are answered as such; the others are computed."""
+    desk = Desk()
+    desk.accept(1, wanted=lambda: False)
+    desk.accept(2)
+    desk.finish()
+    outcomes = {ticket.tag: outcome for ticket, outcome in desk.answers}
+    assert isinstance(outcomes[1], Cancelled)
+    assert isinstance(outcomes[2], DocumentScores)
+    assert desk.backend.batches == [[2]]
+
+
+def test_a_batch_that_nobody_waits_for_any_more_is_ended_between_slices() -> None:
+    """When all callers of a running batch have left, the rest of it is not computed."""
+    here = {"caller"}
+    desk = Desk()
+    desk.accept(1, steps=1000, wanted=lambda: bool(here))
+    desk.lane.run(desk.answers)
+    assert desk.answers == []
+    here.clear()
+    desk.accept(2)
+    desk.finish()
+    assert [type(outcome) for _, outcome in desk.answers] == [Cancelled, DocumentScores]

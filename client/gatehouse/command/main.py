@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from gatehouse.command.failure import BROKEN_PIPE, INTERRUPTED, Failure
+from gatehouse.command.failure import BROKEN_PIPE, COULD_NOT_RUN, INTERRUPTED, Failure
 
 # Where our own commands live, and what the overview says of them without importing any.
 _COMMANDS = {
@@ -69,8 +69,12 @@ class Commands(click.Group):
             return result
         except BrokenPipeError:
             # Python flushes standard output once more at exit; that must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_standard_output()
             ctx.exit(BROKEN_PIPE)
+
+
+def _forget_standard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command(
@@ -90,6 +94,12 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        # What a command can say more about, it has said; this is a full disk, or standard output closed.
+        where = error.filename or "the output"
+        click.echo(f"Error: cannot write {where}: {error.strerror or error}", err=True)
+        _forget_standard_output()
+        sys.exit(COULD_NOT_RUN)
     except click.Abort:
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import shutil
 import sys
 
 import click
@@ -28,14 +30,20 @@ def greet(settings: Settings, *, grpc_port: int, http_port: int) -> None:
 
 def _text(settings: Settings, grpc_port: int, http_port: int, reach: str) -> str:
     target = "" if grpc_port == 50_051 else f" --target localhost:{grpc_port}"
+    command = _command()
     return (
         f"\nGatehouse listens on {settings.host}:{grpc_port} (gRPC) and "
         f"{settings.http_host}:{http_port} (HTTP), reachable from {reach}.\nTry in another terminal:\n\n"
-        f'  gatehouse suggest "how are you"{target}\n'
-        f"  gatehouse classify FILE.jsonl{target}\n"
+        f'  {command} suggest "how are you do"{target}\n'
+        f"  {command} classify examples/documents.jsonl{target}\n"
         f"  curl http://localhost:{http_port}/metrics\n\n"
         "Ctrl-C stops it.\n"
     )
+
+
+def _command() -> str:
+    """How to type `gatehouse` here: by its path when it is not on the search path."""
+    return "gatehouse" if shutil.which("gatehouse") else os.path.relpath(sys.argv[0])
 
 
 def _reach(host: str) -> str:

@@ -25,11 +25,10 @@ def main(target: str, service: str, timeout: float) -> None:
     with grpc.insecure_channel(target) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its calls are not in the published types
-            answer = stub.Check(
-                health_pb2.HealthCheckRequest(service=service), timeout=timeout, wait_for_ready=True
-            )
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
         except grpc.RpcError as error:
-            click.echo(f"{target}: {error.code().name.lower()} {error.details() or ''}".rstrip(), err=True)
+            reason = error.code().name.lower().replace("_", " ")
+            click.echo(f"{target}: cannot be reached, or does not know the service ({reason})", err=True)
             sys.exit(1)
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     click.echo(f"{target}: {status.lower()}")

@@ -79,6 +79,8 @@ class DocumentClassifier:
 
     def classify(self, texts: Iterable[str]) -> list[Classification]:
         """One result for each text, in their order. One that cannot be taken has a result with an error."""
+        if isinstance(texts, str):
+            raise TypeError("classify takes several texts; put a single one into a list")
         documents = [WholeDocument(document_id="", content=text) for text in texts]
         encoded = self._encoder.encode(documents)
         sink, tickets = _Discard(), []

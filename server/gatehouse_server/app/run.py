@@ -76,7 +76,8 @@ class Gatehouse:
             self.close()
             flag = "--http-port" if self._http is None else "--port"
             raise CannotStartError(
-                f"{error}. Is a server running there? Choose another with {flag}"
+                f"{error}. Is a server running there, or is it no address of this machine? "
+                f"Choose another with {flag} or {flag.replace('port', 'host')}"
             ) from error
         except CannotStartError:
             self.close()

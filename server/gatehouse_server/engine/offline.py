@@ -16,7 +16,7 @@ from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import Happening, Observer, OfflineBatch
 from gatehouse_server.engine.offline_backend import BatchScores, OfflineBackend, TorchOfflineBackend
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.errors import DeadlineExpired, Draining, InvalidInput, ModelNotFound
+from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, InvalidInput, ModelNotFound
 from gatehouse_server.network.network import Network
 
 logger = logging.getLogger(__name__)
@@ -95,8 +95,9 @@ class OfflineLane:
         """Computes one slice; a batch that it finishes is answered."""
         began = self._clock()
         self._drop_expired(began, answers)
+        self._leave_unwanted(answers)
         if self._running is None:
-            self._running = self._form(began)
+            self._running = self._form(began, answers)
         if self._running is not None:
             self._advance(self._running, answers)
 
@@ -141,7 +142,15 @@ class OfflineLane:
         if expired:
             self._observer.happened(Happening.DROPPED_DEADLINE, len(expired))
 
-    def _form(self, began_seconds: float) -> _RunningBatch | None:
+    def _leave_unwanted(self, answers: Answers) -> None:
+        """Ends a running batch that nobody waits for any more."""
+        batch = self._running
+        if batch is not None and not any(ticket.wanted() for ticket in batch.tickets):
+            batch.computation.close()
+            self._running = None
+            answers.extend((ticket, Cancelled()) for ticket in batch.tickets)
+
+    def _form(self, began_seconds: float, answers: Answers) -> _RunningBatch | None:
         if self._suspects:
             tickets = [self._suspects.popleft()]
         else:
@@ -153,6 +162,14 @@ class OfflineLane:
             if not oldest:
                 return None
             tickets = min(oldest, key=lambda entry: entry[0])[1].take_batch()
+        chosen, tickets = tickets, []
+        for ticket in chosen:  # asked once each: a caller may leave at any moment
+            if ticket.wanted():
+                tickets.append(ticket)
+            else:
+                answers.append((ticket, Cancelled()))
+        if not tickets:
+            return None
         model_key: str = tickets[0].operation.model_key
         computation = self._score(model_key, tickets)
         return _RunningBatch(

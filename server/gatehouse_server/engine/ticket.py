@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,9 +17,16 @@ class ReplySink(Protocol):
         """Called once after all answers of a tick for this sink were added."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """One operation on its way to the engine.
+
+    `wanted` tells, on any thread, whether somebody still waits for the answer; work that nobody wants any more is
+    dropped before it is computed where that is harmless.
 
     `operation` is a plain frozen object that a lane understands; `tag` comes back with the answer;
     `received_seconds` and `deadline_seconds` are times of the engine's clock, `deadline_seconds` absent for
@@ -30,3 +38,4 @@ class Ticket:
     tag: int
     received_seconds: float
     deadline_seconds: float | None = None
+    wanted: Callable[[], bool] = _always

@@ -145,6 +145,9 @@ class DocumentFlow:
         """Nobody reads answers any more; those that come are counted."""
         self._gone = True
 
+    def _is_read(self) -> bool:
+        return not self._gone
+
     def add(self, tag: int, outcome: object) -> None:
         """Takes the answer to one document."""
         asked = self._asked.pop(tag)
@@ -218,6 +221,7 @@ class DocumentFlow:
                     tag=number,
                     received_seconds=asked.received_seconds,
                     deadline_seconds=self._deadline_seconds,
+                    wanted=self._is_read,
                 )
             )
         try:

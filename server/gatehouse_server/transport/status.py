@@ -36,6 +36,7 @@ CODES: Mapping[type[GatehouseError], grpc.StatusCode] = MappingProxyType(
         errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
         errors.DeadlineExpired: grpc.StatusCode.DEADLINE_EXCEEDED,
         errors.Draining: grpc.StatusCode.UNAVAILABLE,
+        errors.Cancelled: grpc.StatusCode.CANCELLED,
     }
 )
 
