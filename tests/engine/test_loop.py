@@ -181,3 +181,23 @@ def test_each_sink_is_flushed_once_per_turn():
     deliver_to_sinks(answers)
     assert one.calls == [(1, 10), (3, 30), "flush"]
     assert other.calls == [(2, 20), "flush"]
+
+
+def test_the_answers_of_one_lane_do_not_wait_for_the_work_of_the_next():
+    """What the first lane finished is delivered before the second lane runs its slice."""
+
+    @dataclass(frozen=True)
+    class Document(Question):
+        """Work of the second lane."""
+
+    first, second, inbox = GatedLane(), GatedLane(is_open=False), Inbox()
+    engine = Engine(
+        lanes={Question: first, Document: second}, observer=SilentObserver(), deliver=inbox.deliver
+    )
+    engine.submit_all([ticket(1), Ticket(operation=Document(2), sink=None, tag=2, received_seconds=0.0)])
+    engine.start()
+    assert second.running.wait(timeout=30)
+    assert inbox.outcomes(1) == [1]
+    second.gate.set()
+    assert inbox.outcomes(2) == [1, 2]
+    assert engine.stop(30)

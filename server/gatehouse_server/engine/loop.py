@@ -1,7 +1,7 @@
 """The engine thread: it alone owns the device, the state tables and the sessions.
 
 A turn of the loop takes everything that was submitted, runs at most one tick of every online model that has work,
-then at most one slice of offline work, and wakes the event loop once for all answers of the turn. It never waits for
+then at most one slice of offline work, and wakes the event loop once for all answers of each. It never waits for
 a batch to fill: what comes in while a tick runs makes the next batch.
 """
 
@@ -56,8 +56,8 @@ def deliver_to_sinks(answers: Answers) -> None:
 class Engine:
     """Runs the lanes on one thread and takes work from any other.
 
-    `deliver` is called on the engine thread, once per turn that finished something; it must hand the answers over
-    to the event loop and return at once. `max_queued` bounds the operations that were submitted and not yet answered.
+    `deliver` is called on the engine thread, once per lane and turn that finished something; it must hand the answers
+    over to the event loop and return at once. `max_queued` bounds the operations that were submitted and not yet answered.
     """
 
     def __init__(
@@ -167,12 +167,18 @@ class Engine:
                 lane.abandon(answers)
             elif lane.has_work():
                 lane.run(answers)
-        if answers:
-            with self._changed:
-                self._unanswered -= len(answers)
-            self._deliver(answers)
+            self._hand_over(answers)
         self._turn_began_seconds = None
         return not stopping
+
+    def _hand_over(self, answers: Answers) -> None:
+        """Delivers what there is and empties the list. After each lane: a tick's answers do not wait for a slice."""
+        if not answers:
+            return
+        with self._changed:
+            self._unanswered -= len(answers)
+        self._deliver(answers.copy())
+        answers.clear()
 
     def _take(self) -> tuple[list[Ticket], bool]:
         """Everything submitted since the last turn; waits only when no lane has work."""
