@@ -57,7 +57,8 @@ class Engine:
     """Runs the lanes on one thread and takes work from any other.
 
     `deliver` is called on the engine thread, once per lane and turn that finished something; it must hand the answers
-    over to the event loop and return at once. `max_queued` bounds the operations that were submitted and not yet answered.
+    over to the event loop and return at once. `max_queued` bounds the operations that were submitted and not yet
+    answered.
     """
 
     def __init__(
