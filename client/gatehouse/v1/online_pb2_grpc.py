@@ -63,6 +63,21 @@ class OnlineServiceStub:
                 request_serializer=gatehouse_dot_v1_dot_online__pb2.GetSessionRequest.SerializeToString,
                 response_deserializer=gatehouse_dot_v1_dot_online__pb2.GetSessionResponse.FromString,
                 _registered_method=True)
+        self.ForkSession = channel.unary_unary(
+                '/gatehouse.v1.OnlineService/ForkSession',
+                request_serializer=gatehouse_dot_v1_dot_online__pb2.ForkSessionRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_online__pb2.ForkSessionResponse.FromString,
+                _registered_method=True)
+        self.ExportSession = channel.unary_unary(
+                '/gatehouse.v1.OnlineService/ExportSession',
+                request_serializer=gatehouse_dot_v1_dot_online__pb2.ExportSessionRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_online__pb2.ExportSessionResponse.FromString,
+                _registered_method=True)
+        self.ImportSession = channel.unary_unary(
+                '/gatehouse.v1.OnlineService/ImportSession',
+                request_serializer=gatehouse_dot_v1_dot_online__pb2.ImportSessionRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_online__pb2.ImportSessionResponse.FromString,
+                _registered_method=True)
         self.DeleteSession = channel.unary_unary(
                 '/gatehouse.v1.OnlineService/DeleteSession',
                 request_serializer=gatehouse_dot_v1_dot_online__pb2.DeleteSessionRequest.SerializeToString,
@@ -117,8 +132,34 @@ class OnlineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkSession(self, request, context):
+        """Starts a session with the tape and the state of another one, independent from then on. It keeps the source's
+        position and revision, under an incarnation of its own. Takes its turn after the source's operations under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportSession(self, request, context):
+        """A session as bytes from which a server of the same model can go on. Changes nothing. The bytes hold the tape, in
+        the clear: keep them as you keep what users write.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportSession(self, request, context):
+        """Starts a session from what ExportSession gave, with its position and revision under an incarnation of its own.
+        INVALID_ARGUMENT with reason EXPORT_MALFORMED, EXPORT_ALTERED (or sealed with another key) or EXPORT_TOO_NEW;
+        NOT_FOUND, reason MODEL_NOT_FOUND, or FAILED_PRECONDITION, reason MODEL_MISMATCH, when this server has not that very
+        model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSession(self, request, context):
-        """Ends a session and erases its tape. NOT_FOUND when there is none.
+        """Ends a session and erases its tape, in the state store too. NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +192,21 @@ def add_OnlineServiceServicer_to_server(servicer, server):
                     servicer.GetSession,
                     request_deserializer=gatehouse_dot_v1_dot_online__pb2.GetSessionRequest.FromString,
                     response_serializer=gatehouse_dot_v1_dot_online__pb2.GetSessionResponse.SerializeToString,
+            ),
+            'ForkSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkSession,
+                    request_deserializer=gatehouse_dot_v1_dot_online__pb2.ForkSessionRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_online__pb2.ForkSessionResponse.SerializeToString,
+            ),
+            'ExportSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportSession,
+                    request_deserializer=gatehouse_dot_v1_dot_online__pb2.ExportSessionRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_online__pb2.ExportSessionResponse.SerializeToString,
+            ),
+            'ImportSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportSession,
+                    request_deserializer=gatehouse_dot_v1_dot_online__pb2.ImportSessionRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_online__pb2.ImportSessionResponse.SerializeToString,
             ),
             'DeleteSession': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSession,
@@ -297,6 +353,87 @@ class OnlineService:
             '/gatehouse.v1.OnlineService/GetSession',
             gatehouse_dot_v1_dot_online__pb2.GetSessionRequest.SerializeToString,
             gatehouse_dot_v1_dot_online__pb2.GetSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.OnlineService/ForkSession',
+            gatehouse_dot_v1_dot_online__pb2.ForkSessionRequest.SerializeToString,
+            gatehouse_dot_v1_dot_online__pb2.ForkSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.OnlineService/ExportSession',
+            gatehouse_dot_v1_dot_online__pb2.ExportSessionRequest.SerializeToString,
+            gatehouse_dot_v1_dot_online__pb2.ExportSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.OnlineService/ImportSession',
+            gatehouse_dot_v1_dot_online__pb2.ImportSessionRequest.SerializeToString,
+            gatehouse_dot_v1_dot_online__pb2.ImportSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

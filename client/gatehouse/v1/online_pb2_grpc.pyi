@@ -55,8 +55,22 @@ class OnlineServiceStub:
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.GetSessionRequest, _online_pb2.GetSessionResponse]
     """Where a session stands. Does not postpone its expiry. NOT_FOUND with the reason when it is gone."""
+    ForkSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.ForkSessionRequest, _online_pb2.ForkSessionResponse]
+    """Starts a session with the tape and the state of another one, independent from then on. It keeps the source's
+    position and revision, under an incarnation of its own. Takes its turn after the source's operations under way.
+    """
+    ExportSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.ExportSessionRequest, _online_pb2.ExportSessionResponse]
+    """A session as bytes from which a server of the same model can go on. Changes nothing. The bytes hold the tape, in
+    the clear: keep them as you keep what users write.
+    """
+    ImportSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.ImportSessionRequest, _online_pb2.ImportSessionResponse]
+    """Starts a session from what ExportSession gave, with its position and revision under an incarnation of its own.
+    INVALID_ARGUMENT with reason EXPORT_MALFORMED, EXPORT_ALTERED (or sealed with another key) or EXPORT_TOO_NEW;
+    NOT_FOUND, reason MODEL_NOT_FOUND, or FAILED_PRECONDITION, reason MODEL_MISMATCH, when this server has not that very
+    model.
+    """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.DeleteSessionRequest, _online_pb2.DeleteSessionResponse]
-    """Ends a session and erases its tape. NOT_FOUND when there is none."""
+    """Ends a session and erases its tape, in the state store too. NOT_FOUND when there is none."""
 
 @_typing.type_check_only
 class OnlineServiceAsyncStub(OnlineServiceStub):
@@ -85,8 +99,22 @@ class OnlineServiceAsyncStub(OnlineServiceStub):
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_online_pb2.GetSessionRequest, _online_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Where a session stands. Does not postpone its expiry. NOT_FOUND with the reason when it is gone."""
+    ForkSession: _aio.UnaryUnaryMultiCallable[_online_pb2.ForkSessionRequest, _online_pb2.ForkSessionResponse]  # type: ignore[assignment]
+    """Starts a session with the tape and the state of another one, independent from then on. It keeps the source's
+    position and revision, under an incarnation of its own. Takes its turn after the source's operations under way.
+    """
+    ExportSession: _aio.UnaryUnaryMultiCallable[_online_pb2.ExportSessionRequest, _online_pb2.ExportSessionResponse]  # type: ignore[assignment]
+    """A session as bytes from which a server of the same model can go on. Changes nothing. The bytes hold the tape, in
+    the clear: keep them as you keep what users write.
+    """
+    ImportSession: _aio.UnaryUnaryMultiCallable[_online_pb2.ImportSessionRequest, _online_pb2.ImportSessionResponse]  # type: ignore[assignment]
+    """Starts a session from what ExportSession gave, with its position and revision under an incarnation of its own.
+    INVALID_ARGUMENT with reason EXPORT_MALFORMED, EXPORT_ALTERED (or sealed with another key) or EXPORT_TOO_NEW;
+    NOT_FOUND, reason MODEL_NOT_FOUND, or FAILED_PRECONDITION, reason MODEL_MISMATCH, when this server has not that very
+    model.
+    """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_online_pb2.DeleteSessionRequest, _online_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Ends a session and erases its tape. NOT_FOUND when there is none."""
+    """Ends a session and erases its tape, in the state store too. NOT_FOUND when there is none."""
 
 class OnlineServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sequences that grow step by step, thousands at a time, on unidirectional models.
@@ -144,11 +172,43 @@ class OnlineServiceServicer(metaclass=_abc_1.ABCMeta):
         """Where a session stands. Does not postpone its expiry. NOT_FOUND with the reason when it is gone."""
 
     @_abc_1.abstractmethod
+    def ForkSession(
+        self,
+        request: _online_pb2.ForkSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_online_pb2.ForkSessionResponse, _abc.Awaitable[_online_pb2.ForkSessionResponse]]:
+        """Starts a session with the tape and the state of another one, independent from then on. It keeps the source's
+        position and revision, under an incarnation of its own. Takes its turn after the source's operations under way.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportSession(
+        self,
+        request: _online_pb2.ExportSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_online_pb2.ExportSessionResponse, _abc.Awaitable[_online_pb2.ExportSessionResponse]]:
+        """A session as bytes from which a server of the same model can go on. Changes nothing. The bytes hold the tape, in
+        the clear: keep them as you keep what users write.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportSession(
+        self,
+        request: _online_pb2.ImportSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_online_pb2.ImportSessionResponse, _abc.Awaitable[_online_pb2.ImportSessionResponse]]:
+        """Starts a session from what ExportSession gave, with its position and revision under an incarnation of its own.
+        INVALID_ARGUMENT with reason EXPORT_MALFORMED, EXPORT_ALTERED (or sealed with another key) or EXPORT_TOO_NEW;
+        NOT_FOUND, reason MODEL_NOT_FOUND, or FAILED_PRECONDITION, reason MODEL_MISMATCH, when this server has not that very
+        model.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteSession(
         self,
         request: _online_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_online_pb2.DeleteSessionResponse, _abc.Awaitable[_online_pb2.DeleteSessionResponse]]:
-        """Ends a session and erases its tape. NOT_FOUND when there is none."""
+        """Ends a session and erases its tape, in the state store too. NOT_FOUND when there is none."""
 
 def add_OnlineServiceServicer_to_server(servicer: OnlineServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agatehouse/v1/session.proto\x12\x0cgatehouse.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12\x1d\n\x15max_unanswered_writes\x18\x04 \x01(\x05\x12\x17\n\x0fmax_write_steps\x18\x05 \x01(\x05\x12\x16\n\x0emax_tape_steps\x18\x06 \x01(\x03\"\xb6\x01\n\x0cSessionState\x12\x13\n\x0bincarnation\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\"\n\x1aoldest_restorable_position\x18\x04 \x01(\x03\x12\x18\n\x10\x64urable_revision\x18\x05 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agatehouse/v1/session.proto\x12\x0cgatehouse.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12\x1d\n\x15max_unanswered_writes\x18\x04 \x01(\x05\x12\x17\n\x0fmax_write_steps\x18\x05 \x01(\x05\x12\x16\n\x0emax_tape_steps\x18\x06 \x01(\x03\x12,\n\ndurability\x18\x07 \x01(\x0e\x32\x18.gatehouse.v1.Durability\"\xb6\x01\n\x0cSessionState\x12\x13\n\x0bincarnation\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\"\n\x1aoldest_restorable_position\x18\x04 \x01(\x03\x12\x18\n\x10\x64urable_revision\x18\x05 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*h\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44URABILITY_NONE\x10\x01\x12\x14\n\x10\x44URABILITY_ASYNC\x10\x02\x12\x13\n\x0f\x44URABILITY_SYNC\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gatehouse.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DURABILITY']._serialized_start=478
+  _globals['_DURABILITY']._serialized_end=582
   _globals['_SESSION']._serialized_start=78
-  _globals['_SESSION']._serialized_end=245
-  _globals['_SESSIONSTATE']._serialized_start=248
-  _globals['_SESSIONSTATE']._serialized_end=430
+  _globals['_SESSION']._serialized_end=291
+  _globals['_SESSIONSTATE']._serialized_start=294
+  _globals['_SESSIONSTATE']._serialized_end=476
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ What a session is and where it stands: the messages that online calls share."""
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -16,6 +17,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Durability:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DURABILITY_UNSPECIFIED: _Durability.ValueType  # 0
+    """As DURABILITY_NONE."""
+    DURABILITY_NONE: _Durability.ValueType  # 1
+    """It ends with the server's process: nothing keeps it elsewhere."""
+    DURABILITY_ASYNC: _Durability.ValueType  # 2
+    """Writes are answered first and stored a moment later. A sudden end of the server costs at most what came after
+    SessionState.durable_revision; a client that keeps its writes since then can send them again.
+    """
+    DURABILITY_SYNC: _Durability.ValueType  # 3
+    """Writes are stored before they are answered: SessionState.durable_revision is the revision."""
+
+class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
+    """What a session outlives."""
+
+DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
+"""As DURABILITY_NONE."""
+DURABILITY_NONE: Durability.ValueType  # 1
+"""It ends with the server's process: nothing keeps it elsewhere."""
+DURABILITY_ASYNC: Durability.ValueType  # 2
+"""Writes are answered first and stored a moment later. A sudden end of the server costs at most what came after
+SessionState.durable_revision; a client that keeps its writes since then can send them again.
+"""
+DURABILITY_SYNC: Durability.ValueType  # 3
+"""Writes are stored before they are answered: SessionState.durable_revision is the revision."""
+Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):
@@ -29,6 +62,7 @@ class Session(_message.Message):
     MAX_UNANSWERED_WRITES_FIELD_NUMBER: _builtins.int
     MAX_WRITE_STEPS_FIELD_NUMBER: _builtins.int
     MAX_TAPE_STEPS_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Identifier: 1 to 128 printable ASCII characters. Made by the server (128 random bits, hexadecimal) unless the
     client brings one.
@@ -43,6 +77,8 @@ class Session(_message.Message):
     """The most steps that one write may carry."""
     max_tape_steps: _builtins.int
     """The most steps that the tape may hold. A write beyond it fails with OUT_OF_RANGE, reason TAPE_FULL."""
+    durability: Global___Durability.ValueType
+    """What the session outlives."""
     @_builtins.property
     def state(self) -> Global___SessionState:
         """Where the session stands."""
@@ -56,10 +92,11 @@ class Session(_message.Message):
         max_unanswered_writes: _builtins.int = ...,
         max_write_steps: _builtins.int = ...,
         max_tape_steps: _builtins.int = ...,
+        durability: Global___Durability.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tape_steps", b"max_tape_steps", "max_unanswered_writes", b"max_unanswered_writes", "max_write_steps", b"max_write_steps", "model", b"model", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability", "max_tape_steps", b"max_tape_steps", "max_unanswered_writes", b"max_unanswered_writes", "max_write_steps", b"max_write_steps", "model", b"model", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -78,17 +115,20 @@ class SessionState(_message.Message):
     DURABLE_REVISION_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
-    """Tells lives of a session apart: raised whenever its state was made anew (creation, restoration, import). A write
-    that carries a revision must carry the incarnation it was meant for.
+    """Tells lives of a session apart: raised at creation, fork and import, and when another process takes the session
+    up (a server started again, another replica). A write that carries a revision must carry the incarnation it was
+    meant for.
     """
     revision: _builtins.int
-    """How many writes the session has accepted in this incarnation."""
+    """How many writes the session has accepted, those of the session that it was forked or imported from included."""
     position: _builtins.int
     """How many steps the session has consumed; 0 is the initial state."""
     oldest_restorable_position: _builtins.int
-    """The lowest position that a write can go back to now, besides 0, which always can be."""
+    """The lowest position that a write can go back to now; from there on all can be, and 0 always can."""
     durable_revision: _builtins.int
-    """The highest revision that would survive the sudden death of the server now. 0 with the in-memory store."""
+    """The highest revision that would survive the sudden death of the server now. 0 with the in-memory store; see
+    Session.durability.
+    """
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the session ends unless it is used before."""
