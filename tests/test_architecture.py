@@ -21,7 +21,7 @@ LAYERS = (
     {"errors", "settings"},
     {"network"},
     {"models"},
-    {"engine"},
+    {"engine", "stores"},
     {"sessions"},
     {"telemetry"},
     {"transport"},

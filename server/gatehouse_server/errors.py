@@ -6,15 +6,20 @@ knows gRPC.
     ├── ModelNotFound            no model of that name or version
     ├── ModelFailed              the model is known, but its folder could not be loaded
     ├── ModelMismatch            the session runs on another model than the call names
+    ├── ModelNotLoaded           the session is kept, but its model is not served here now
     ├── ModelFolderError         a model folder has a defect (at start-up; clients see ModelFailed)
     ├── SessionNotFound          no such session; the reason tells what became of it
     ├── SessionExists            the identifier of a session to be made is taken
     ├── RevisionConflict         a write under an old revision, or with other content than the accepted one
     ├── PrecedingWriteRefused    an earlier write of the same pipeline was refused
     ├── StateBehind              the server has less of the session than the client believes
+    ├── SessionMoved             another replica has taken the session over; this one dropped its copy
+    ├── SessionDamaged           what the store holds of the session cannot be read
     ├── PositionNotRetained      the state at that position can no longer be restored
     ├── TapeFull                 the tape has reached its greatest length
     ├── Overloaded               a queue, the session table or memory is full; carries when to try again
+    ├── StoreUnavailable         the state store does not answer, or lags too far behind
+    ├── StoreDefect              the state store cannot be used (at start-up)
     ├── DeadlineExpired          the deadline passed while the work was waiting; the work is not done
     ├── Draining                 the server is shutting down and takes no new work
     └── Cancelled                the caller left before the work began
@@ -81,6 +86,9 @@ class InvalidInput(GatehouseError):
         "DUPLICATE_DOCUMENT_ID",
         "PARTS_INTERLEAVED",
         "PART_OUT_OF_ORDER",
+        "EXPORT_MALFORMED",
+        "EXPORT_ALTERED",
+        "EXPORT_TOO_NEW",
     )
 
     def __init__(
@@ -126,6 +134,12 @@ class ModelMismatch(GatehouseError):
     reasons = ("MODEL_MISMATCH",)
 
 
+class ModelNotLoaded(GatehouseError):
+    """The session is kept, but the model that it runs on is not served here now, or has changed."""
+
+    reasons = ("MODEL_NOT_LOADED",)
+
+
 class ModelFolderError(GatehouseError):
     """A model folder has a defect. `str` is one line: where, what is wrong, and what to mend."""
 
@@ -142,7 +156,7 @@ class ModelFolderError(GatehouseError):
 class SessionNotFound(GatehouseError):
     """There is no such session (any more)."""
 
-    reasons = ("SESSION_UNKNOWN", "SESSION_EXPIRED", "SESSION_DELETED")
+    reasons = ("SESSION_UNKNOWN", "SESSION_EXPIRED", "SESSION_DELETED", "SESSION_EVICTED")
 
 
 class SessionExists(GatehouseError):
@@ -169,6 +183,18 @@ class StateBehind(GatehouseError):
     """
 
     reasons = ("STATE_BEHIND",)
+
+
+class SessionMoved(GatehouseError):
+    """Another replica has taken the session over. This one dropped its copy; asked again, it takes the session back."""
+
+    reasons = ("SESSION_MOVED",)
+
+
+class SessionDamaged(GatehouseError):
+    """What the store holds of the session cannot be read. It is left as it is, for an operator to look at."""
+
+    reasons = ("SESSION_DAMAGED",)
 
 
 class PositionNotRetained(GatehouseError):
@@ -198,6 +224,24 @@ class Overloaded(GatehouseError):
     ) -> None:
         super().__init__(message, reason=reason, metadata=metadata)
         self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailable(GatehouseError):
+    """The state store does not answer, or more is waiting for it than may be. What was asked for did not happen, or
+    nobody knows whether it did: asking again under the same revision or request_id is harmless.
+    """
+
+    reasons = ("STORE_UNAVAILABLE", "STORE_LAGGING")
+
+    def __init__(self, message: str, *, reason: str | None = None, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreDefect(GatehouseError):
+    """The state store cannot be used: not there, damaged, of another format, in use. `str` is one line."""
+
+    reasons = ("STORE_DEFECT",)
 
 
 class DeadlineExpired(GatehouseError):

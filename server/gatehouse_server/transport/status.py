@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from gatehouse_server import errors
-from gatehouse_server.errors import GatehouseError, InvalidInput, Overloaded
+from gatehouse_server.errors import GatehouseError, InvalidInput, Overloaded, StoreUnavailable
 
 ERROR_DOMAIN = "gatehouse.dev"
 INTERNAL_REASON = "INTERNAL"
@@ -26,14 +26,19 @@ CODES: Mapping[type[GatehouseError], grpc.StatusCode] = MappingProxyType(
         errors.ModelFailed: grpc.StatusCode.FAILED_PRECONDITION,
         errors.ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
         errors.ModelFolderError: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.ModelNotLoaded: grpc.StatusCode.FAILED_PRECONDITION,
         errors.SessionNotFound: grpc.StatusCode.NOT_FOUND,
         errors.SessionExists: grpc.StatusCode.ALREADY_EXISTS,
         errors.RevisionConflict: grpc.StatusCode.ABORTED,
         errors.PrecedingWriteRefused: grpc.StatusCode.ABORTED,
         errors.StateBehind: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.SessionMoved: grpc.StatusCode.ABORTED,
+        errors.SessionDamaged: grpc.StatusCode.DATA_LOSS,
         errors.PositionNotRetained: grpc.StatusCode.OUT_OF_RANGE,
         errors.TapeFull: grpc.StatusCode.OUT_OF_RANGE,
         errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+        errors.StoreDefect: grpc.StatusCode.UNAVAILABLE,
         errors.DeadlineExpired: grpc.StatusCode.DEADLINE_EXCEEDED,
         errors.Draining: grpc.StatusCode.UNAVAILABLE,
         errors.Cancelled: grpc.StatusCode.CANCELLED,
@@ -99,7 +104,7 @@ def fill_status(status: status_pb2.Status, error: BaseException, *, path: str = 
                 ]
             ),
         )
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | StoreUnavailable):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(round(error.retry_after_seconds * 1e9))
         _attach(status, retry)

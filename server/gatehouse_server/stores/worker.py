@@ -1,0 +1,188 @@
+"""The thread that talks to the store, so that nobody else waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gatehouse_server.stores.port import Change, SessionStore, StoreFailure
+
+_log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 512
+"""Changes or claims that go to the store in one piece; what waits behind them waits that long."""
+
+Finished = Callable[[Any], None]
+"""Gets what the store returned, or a StoreFailure."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    kind: str
+    argument: Any
+    finished: Finished
+
+
+class StoreWorker:
+    """Takes requests from one thread, does them in their order, hands the results back to that thread.
+
+    Changes that wait one behind the other go to the store together, and so do claims. `collect` calls what was given
+    as `finished`; `done` is called on the worker's thread when there is something to collect. `told_seconds` hears what
+    kind of request took how long, and whether it failed.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        owner: str,
+        done: Callable[[], None],
+        told_seconds: Callable[[str, float, bool], None],
+        new_incarnation: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._done = done
+        self._told_seconds = told_seconds
+        self._new_incarnation = new_incarnation
+        self._waiting: deque[_Request] = deque()
+        self._results: deque[tuple[Finished, object]] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._closed = False
+        self._lost_changes = 0
+        self._thread = threading.Thread(target=self._run, name="gatehouse-store", daemon=True)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write to the store."""
+        return self._store.shared
+
+    @property
+    def owner(self) -> str:
+        """The name under which this process owns records."""
+        return self._owner
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def apply(self, change: Change, finished: Finished) -> None:
+        """See `SessionStore.apply`."""
+        self._submit(_Request("apply", change, finished))
+
+    def claim(self, session_id: str, finished: Finished) -> None:
+        """See `SessionStore.claim`."""
+        self._submit(_Request("claim", session_id, finished))
+
+    def call(self, kind: str, what: Callable[[SessionStore], object], finished: Finished) -> None:
+        """Anything else; `kind` is what the time is told as."""
+        self._submit(_Request(kind, what, finished))
+
+    def collect(self) -> None:
+        """Calls back for everything that is done. On the thread that submits."""
+        while self._results:
+            finished, outcome = self._results.popleft()
+            finished(outcome)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether `collect` has something to do."""
+        return bool(self._results)
+
+    @property
+    def unsaved(self) -> int:
+        """Changes that wait, and those that the store did not take while the worker was being closed."""
+        return self._lost_changes + sum(request.kind == "apply" for request in self._waiting)
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Does what waits, closes the store and ends the thread. False when something was not stored by then."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
+        elif not self._closed:
+            self.work()
+            self._close_store()
+        return self._closed and not self._lost_changes
+
+    def work(self) -> None:
+        """Does everything that waits, on the caller's thread."""
+        with self._changed:
+            requests = list(self._waiting)
+            self._waiting.clear()
+        for kind, batch in _together(requests):
+            self._do(kind, batch)
+
+    def _claimed(self, session_ids: Sequence[str]) -> Sequence[object]:
+        """Claims together; where that fails one by one, so that a record that cannot be read harms nobody else."""
+        try:
+            return self._store.claim(session_ids, owner=self._owner, incarnation=self._new_incarnation())
+        except StoreFailure as failure:
+            if len(session_ids) == 1:
+                return [failure]
+            return [outcome for session_id in session_ids for outcome in self._claimed((session_id,))]
+
+    def _submit(self, request: _Request) -> None:
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closing:
+                    self._changed.wait()
+                if not self._waiting:
+                    break
+            self.work()
+            self._done()
+        self._close_store()
+
+    def _close_store(self) -> None:
+        self._store.close()
+        self._closed = True
+
+    def _do(self, kind: str, batch: Sequence[_Request]) -> None:
+        began_seconds = time.perf_counter()
+        outcomes: Sequence[object]
+        failed = True
+        try:
+            if kind == "apply":
+                outcomes = self._store.apply([request.argument for request in batch])
+            elif kind == "claim":
+                outcomes = self._claimed([request.argument for request in batch])
+            else:
+                outcomes = [request.argument(self._store) for request in batch]
+            failed = any(isinstance(outcome, StoreFailure) for outcome in outcomes)
+        except StoreFailure as failure:
+            outcomes = [failure] * len(batch)
+        except Exception as failure:  # a bug of ours must not end the thread: everybody who waits is told
+            _log.exception("the store's thread failed", kind=kind)
+            outcomes = [StoreFailure(f"{kind} failed with {type(failure).__name__}")] * len(batch)
+        if failed and self._closing and kind == "apply":
+            self._lost_changes += len(batch)
+        self._told_seconds(kind, time.perf_counter() - began_seconds, failed)
+        self._results.extend(
+            (request.finished, outcome) for request, outcome in zip(batch, outcomes, strict=True)
+        )
+
+
+def _together(requests: Sequence[_Request]) -> Iterator[tuple[str, Sequence[_Request]]]:
+    """Neighbours of a kind that goes together, up to a limit; all else alone."""
+    begin = 0
+    while begin < len(requests):
+        kind = requests[begin].kind
+        end = begin + 1
+        if kind in ("apply", "claim"):
+            while end < len(requests) and end - begin < MOST_AT_ONCE and requests[end].kind == kind:
+                end += 1
+        yield kind, requests[begin:end]
+        begin = end
