@@ -27,7 +27,7 @@ ENVIRONMENT_PREFIX = "GATEHOUSE_"
 CONFIG_VARIABLE = "GATEHOUSE_CONFIG"
 
 # Set for the client's side, or by Kubernetes for every service named `gatehouse`.
-_FOREIGN_VARIABLES = re.compile(r"GATEHOUSE_(TARGET|SERVICE_.*|PORT_\d.*)")
+_FOREIGN_VARIABLES = re.compile(r"GATEHOUSE_(TARGET|ADMIN_TARGET|SERVICE_.*|PORT_\d.*)")
 
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address of the HTTP port (metrics and probes)."
     )
     http_port: Port = Field(default=8080, description="HTTP port; 0 takes a free one.")
+    admin_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address of the gRPC port for operators."
+    )
+    admin_port: Port = Field(default=50_052, description="gRPC port for operators; 0 takes a free one.")
 
     models: Folders = Field(
         default=(), description="Folder that holds <name>/<version>/; may be given several times."
@@ -76,9 +80,44 @@ class Settings(BaseSettings):
         default=134_217_728, ge=0, description="Most bytes of precomputed input tables per model."
     )
 
-    max_sessions: Count = Field(default=10_000, description="Most sessions that live at a time.")
+    max_sessions: Count = Field(
+        default=1_000_000, description="Most sessions that the server knows, wherever they are."
+    )
+    max_live_sessions: Count = Field(
+        default=10_000, description="Most sessions in the state table; the least recently used ones leave it."
+    )
+    max_resident_sessions: Count = Field(
+        default=100_000, description="Most sessions in memory when there is a state store to move others to."
+    )
     session_idle_seconds: Seconds = Field(
         default=3600.0, description="A session not used for this long ends, seconds."
+    )
+    session_rest_seconds: Seconds = Field(
+        default=60.0, description="A session not used for this long leaves the state table, seconds."
+    )
+    state_store: str = Field(
+        default="memory",
+        min_length=1,
+        description="What keeps sessions: memory, sqlite:PATH, redis://HOST:PORT/DB or rediss://...",
+    )
+    durability: Literal["async", "sync"] = Field(
+        default="async",
+        description="With a state store: answer writes at once and store them a moment later, or store first.",
+    )
+    store_interval_seconds: Seconds = Field(
+        default=0.05, description="Least time between two writes to the store, seconds (async)."
+    )
+    max_store_lag_seconds: Seconds = Field(
+        default=60.0, description="Refuse writes when the oldest one not stored is older, seconds (async)."
+    )
+    store_tokens: bool = Field(
+        default=True,
+        description="Keep tapes in the state store; without them a session that comes back can only go on.",
+    )
+    export_key: str = Field(
+        default="",
+        description="Key that seals exported sessions, the same for all servers that exchange them; "
+        "by default one that the state store keeps, or of this process alone.",
     )
     recent_writes: Count = Field(
         default=8, description="Writes of a session that may be unanswered, and that can be answered again."

@@ -1,8 +1,8 @@
-"""A sessions' lane driven by hand: no thread, a clock that tests move."""
+"""A sessions' lane driven by hand: no thread, a clock that tests move, a store that works when it is told to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,14 @@ from gatehouse_server.engine.observer import Happening, SilentObserver
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.sessions.incarnations import Incarnations
+from gatehouse_server.sessions.keeper import Keeping
 from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import CreateSession, GetSession, OutputRequest, Suggest, Write
-from gatehouse_server.sessions.results import SessionView, SuggestResult, WriteResult
+from gatehouse_server.sessions.results import Durability, SessionView, SuggestResult, WriteResult
+from gatehouse_server.stores.port import SessionStore
+from gatehouse_server.stores.worker import StoreWorker
 
 
 class Counts(SilentObserver):
@@ -48,24 +52,89 @@ class NoSink:
 
 @dataclass
 class Desk:
-    """Takes operations, lets the lane run, hands back outcomes in the order of the operations."""
+    """Takes operations, lets the lane run, hands back outcomes in the order of the operations.
+
+    `open_store` opens the state store, the same one each time; `restart` begins a new process on it.
+    """
 
     registry: Registry
     limits: SessionLimits = field(default_factory=lambda: SessionLimits(max_sessions=64))
     batching: OnlineBatching = field(default_factory=OnlineBatching)
+    open_store: Callable[[], SessionStore] | None = None
+    durability: Durability = "async"
+    keeps_tapes: bool = True
+    export_key: bytes | None = None
+    owner: str = "process-1"
 
     def __post_init__(self) -> None:
         self.now = 1000.0
         self.counts = Counts()
+        self.answers: Answers = []
+        self._tag = 0
+        self._restarts = 0
+        self._incarnations = Incarnations(lambda: round(self.unix_now() * 1e9))
+        self._open()
+
+    def unix_now(self) -> float:
+        """The wall clock."""
+        return 1_700_000_000.0 + self.now
+
+    def _open(self) -> None:
+        self.worker: StoreWorker | None = None
+        secret = None
+        if self.open_store is not None:
+            store = self.open_store()
+            secret = store.secret
+            self.worker = StoreWorker(
+                store,
+                owner=f"{self.owner}.{self._restarts}",
+                done=lambda: None,
+                told_seconds=self.counts.store_call,
+                new_incarnation=self._incarnations,
+            )
         self.lane = SessionLane(
             registry=self.registry,
             limits=self.limits,
             batching=self.batching,
             observer=self.counts,
+            worker=self.worker,
+            keeping=Keeping(
+                durability=self.durability if self.worker is not None else "none",
+                interval_seconds=0.05,
+                keeps_tapes=self.keeps_tapes,
+            ),
+            incarnations=self._incarnations,
+            secret=secret,
+            export_key=self.export_key,
             clock=lambda: self.now,
+            wall_clock=self.unix_now,
         )
-        self.answers: Answers = []
-        self._tag = 0
+
+    def restart(self, *, store_first: bool) -> None:
+        """Ends this process, with or without what waits to be stored, and begins another one on the same store."""
+        self.kill() if not store_first else self.leave()
+        self._restarts += 1
+        self._open()
+
+    def kill(self) -> None:
+        """Ends the process as `kill -9` does."""
+        if self.worker is not None:
+            self.worker._waiting.clear()  # what was handed over and not begun dies with the process
+            self.worker.close(1.0)
+
+    def leave(self) -> None:
+        """Ends the process as a drain does."""
+        self.store()
+        if self.worker is not None:
+            self.worker.close(1.0)
+
+    def store(self) -> None:
+        """Lets time pass until everything that changed is stored."""
+        self.now += 0.05
+        self.tick()
+        if self.worker is not None:
+            self.worker.work()
+        self.lane.run(self.answers)
 
     def send(self, *operations: Any, deadline_seconds: float | None = None) -> list[Ticket]:
         """Hands operations over without running anything."""
@@ -92,7 +161,9 @@ class Desk:
 
     def settle(self, tickets: Sequence[Ticket]) -> list[Any]:
         """Runs until everything is answered; the outcomes of these tickets."""
-        while self.lane.has_work():
+        while self.lane.unfinished:
+            if self.worker is not None:
+                self.worker.work()
             self.lane.run(self.answers)
         outcomes = {ticket.tag: outcome for ticket, outcome in self.answers}
         return [outcomes[ticket.tag] for ticket in tickets]

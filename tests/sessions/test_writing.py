@@ -221,18 +221,31 @@ def test_rewinding_to_a_write_boundary_computes_nothing_again(desk):
     assert sum(tick.steps for tick in desk.counts.ticks) == steps + 1
 
 
-def test_a_session_of_features_goes_back_only_to_states_that_are_kept(desk):
-    """Without tokens to compute from, a position between writes is refused with the ones that are kept."""
+def test_a_session_of_features_goes_back_to_any_of_its_last_positions(desk):
+    """Any of the last 64 positions can be written at, and the answer is that of never having gone further."""
+    values = np.random.default_rng(1).normal(size=(150, 3)).astype(np.float32)
+    session, straight = desk.create("motion").session_id, desk.create("motion").session_id
+    for begin in (0, 100, 101, 117):
+        desk.write(session, values[begin : {0: 100, 100: 101, 101: 117, 117: 150}[begin]])
+    oldest = desk.get(session).state.oldest_restorable_position
+    assert 0 < oldest <= 150 - 64
+    for at in (149, 133, 112, 111, oldest):
+        desk.write(straight, values[:at], at=0)
+        expected = desk.write(straight, values[:5], vector=True).steps[0].vector
+        went_back = desk.write(session, values[:5], at=at, vector=True).steps[0].vector
+        assert went_back.tolist() == expected.tolist()
+
+
+def test_a_session_of_features_says_how_far_back_it_can_go(desk):
+    """Further back than what is kept is refused with the range that is; the beginning always can be."""
     session = desk.create("motion").session_id
-    desk.write(session, np.ones((5, 3), dtype=np.float32))
-    desk.write(session, np.ones((4, 3), dtype=np.float32))
+    desk.write(session, np.ones((200, 3), dtype=np.float32))
+    oldest = desk.get(session).state.oldest_restorable_position
     with pytest.raises(PositionNotRetained) as caught:
-        desk.write(session, np.ones((1, 3), dtype=np.float32), at=3)
-    assert "0, 5, 9" in caught.value.message
-    assert desk.get(session).state.position == 9
-    before = desk.write(session, np.ones((4, 3), dtype=np.float32), at=5, vector=True)
-    again = desk.write(session, np.ones((4, 3), dtype=np.float32), at=5, vector=True)
-    assert before.steps[0].vector.tolist() == again.steps[0].vector.tolist()
+        desk.write(session, np.ones((1, 3), dtype=np.float32), at=oldest - 1)
+    assert caught.value.metadata["oldest_restorable_position"] == str(oldest)
+    assert desk.get(session).state.position == 200
+    assert desk.write(session, np.ones((1, 3), dtype=np.float32), at=0).state.position == 1
 
 
 @pytest.mark.parametrize(
@@ -322,13 +335,15 @@ def test_work_whose_deadline_passed_is_dropped_before_it_is_computed(desk):
     assert desk.counts.happenings[Happening.DROPPED_DEADLINE] == 2
 
 
-def test_deleting_a_session_answers_what_waits_on_it(desk):
-    """Operations under way on a deleted session are answered with what happened to it, and its rows are free."""
+def test_deleting_a_session_takes_its_turn(desk):
+    """What was sent before is applied and answered; what is sent after is told that the session was deleted."""
     session = desk.create().session_id
-    tickets = desk.send(make_write(session, [14]), make_write(session, [15]))
-    desk.one(DeleteSession(session_id=session))
-    outcomes = desk.settle(tickets)
-    assert [outcome.reason for outcome in outcomes] == ["SESSION_DELETED", "SESSION_DELETED"]
+    write, delete, late = desk.ask(
+        make_write(session, [14] * 40), DeleteSession(session_id=session), make_write(session, [15])
+    )
+    assert write.state.position == 40
+    assert delete.session_id == session
+    assert late.reason == "SESSION_DELETED"
     desk.tick()
     assert desk.counts.last_gauges.state_bytes == 0
 
@@ -436,23 +451,6 @@ def test_a_repeated_write_is_answered_also_when_its_time_is_up(desk):
     desk.now += 2.0
     (late,) = desk.settle(tickets)
     assert late.repeated
-
-
-def test_nothing_is_computed_for_a_deleted_session(desk):
-    """Deleting answers at once, frees the rows, and drops the steps that were still to be computed."""
-    session = desk.create().session_id
-    desk.send(make_write(session, [14] * 100), make_write(session, [15]))
-    desk.tick()
-    desk.send(DeleteSession(session_id=session))
-    assert [getattr(outcome, "reason", None) for _, outcome in desk.answers[-3:]] == [
-        "SESSION_DELETED",
-        "SESSION_DELETED",
-        None,
-    ]
-    assert not desk.lane.has_work()
-    ticks = len(desk.counts.ticks)
-    desk.write(desk.create().session_id, [14])
-    assert [tick.steps for tick in desk.counts.ticks[ticks:]] == [1]
 
 
 def test_at_the_end_everything_that_waits_is_answered_and_counted(desk):

@@ -50,9 +50,14 @@ def metrics(tmp_path: Path) -> Metrics:
     observer.offline_batch(BATCH)
     observer.gauges(
         EngineGauges(
-            sessions=3,
+            live_sessions=2,
+            packed_sessions=1,
+            stored_sessions=5,
             sessions_by_model={"keyboard@1": 3},
             state_bytes=1536,
+            packed_bytes=700,
+            unsaved_sessions=1,
+            lag_seconds=0.25,
         )
     )
     metrics.requests.request("gatehouse.v1.OnlineService/Write", "OK", 0.004)
@@ -85,6 +90,16 @@ def test_a_batch_of_documents_is_told(metrics: Metrics) -> None:
     assert value("gatehouse_offline_batch_documents_sum", labels) == 2
 
 
+def test_calls_of_the_store_are_told(metrics: Metrics) -> None:
+    """How long each kind took, and how often it failed."""
+    value = metrics.registry.get_sample_value
+    metrics.engine.store_call("apply", 0.004, False)
+    metrics.engine.store_call("apply", 0.002, True)
+    assert value("gatehouse_store_seconds_sum", {"call": "apply"}) == 0.006
+    assert value("gatehouse_store_failures_total", {"call": "apply"}) == 1
+    assert value("gatehouse_store_failures_total", {"call": "claim"}) == 0
+
+
 @pytest.mark.parametrize("happening", Happening)
 def test_every_happening_has_a_series(happening: Happening) -> None:
     """Whatever the engine counts can be seen: exactly one series rises by the amount."""
@@ -109,7 +124,12 @@ def test_fill_models_and_build_are_told(metrics: Metrics) -> None:
     value = metrics.registry.get_sample_value
     metrics.engine.queue_depth = lambda: 5
     assert value("gatehouse_sessions_active", KEYBOARD) == 3
-    assert value("gatehouse_state_bytes") == 1536
+    assert value("gatehouse_state_bytes", {"tier": "live"}) == 1536
+    assert value("gatehouse_state_bytes", {"tier": "host"}) == 700
+    tiers = [value("gatehouse_sessions_by_tier", {"tier": tier}) for tier in ("live", "host", "store")]
+    assert tiers == [2, 1, 5]
+    assert value("gatehouse_store_unsaved_sessions") == 1
+    assert value("gatehouse_store_lag_seconds") == 0.25
     assert value("gatehouse_queue_depth") == 5
     assert value("gatehouse_model_failed", {"model": "topics", "version": "2"}) == 1
     assert value("gatehouse_model_failed", KEYBOARD) == 0
@@ -176,5 +196,5 @@ def test_labels_are_of_closed_sets(metrics: Metrics) -> None:
         for sample in family.samples
         for label in sample.labels
     }
-    closed = {"model", "version", "method", "code", "operation", "event", "reason", "le"}
+    closed = {"model", "version", "method", "code", "operation", "event", "reason", "le", "tier", "call"}
     assert labels - closed == {"torch", "python", "device"}

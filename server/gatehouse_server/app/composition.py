@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.metadata
 import os
+import secrets
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,10 +23,15 @@ from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import EMBEDDED, FailedModel, Registry
+from gatehouse_server.sessions.incarnations import Incarnations
+from gatehouse_server.sessions.keeper import Keeping
 from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.settings import Settings
+from gatehouse_server.stores.port import SessionStore
+from gatehouse_server.stores.worker import StoreWorker
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.transport.admin import AdminServicer
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.document_flow import DocumentLimits, Services
 from gatehouse_server.transport.health import Health
@@ -33,7 +39,7 @@ from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
 from gatehouse_server.transport.online_stream import StreamLimits
-from gatehouse_server.transport.server import SERVICES, Servicers
+from gatehouse_server.transport.server import ADMIN_SERVICES, SERVICES, AdminServicers, Servicers
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +53,15 @@ class Built:
     registry: Registry
     engine: Engine
     servicers: Servicers
+    admin_servicers: AdminServicers
     executor: ThreadPoolExecutor
+    sessions: SessionLane
+    worker: StoreWorker | None
+
+    @property
+    def healths(self) -> tuple[Health, ...]:
+        """What health checks are told, on either gRPC port."""
+        return self.servicers.health, self.admin_servicers.health
 
 
 def choose_device(settings: Settings) -> str:
@@ -84,14 +98,52 @@ def load_models(settings: Settings, device: str) -> Registry:
     return registry
 
 
-def build(settings: Settings, registry: Registry, metrics: Metrics, departure: Departure) -> Built:
+def build(
+    settings: Settings,
+    registry: Registry,
+    store: SessionStore | None,
+    metrics: Metrics,
+    departure: Departure,
+) -> Built:
     """Puts the parts together. Has to be called on the event loop that will serve."""
     loop = asyncio.get_running_loop()
 
     def deliver(answers: Answers) -> None:
         loop.call_soon_threadsafe(deliver_to_sinks, answers)
 
-    sessions, documents = _lanes(settings, registry, metrics)
+    incarnations = Incarnations()
+    worker = None
+    if store is not None:
+        worker = StoreWorker(
+            store,
+            owner=secrets.token_hex(8),
+            done=lambda: engine.wake(),
+            told_seconds=metrics.engine.store_call,
+            new_incarnation=incarnations,
+        )
+    sessions = SessionLane(
+        registry=registry,
+        limits=_session_limits(settings),
+        batching=OnlineBatching(
+            max_sessions_per_tick=settings.max_sessions_per_tick, chunk_steps=settings.chunk_steps
+        ),
+        observer=metrics.engine,
+        worker=worker,
+        keeping=Keeping(
+            durability="none" if store is None else settings.durability,
+            interval_seconds=settings.store_interval_seconds,
+            max_lag_seconds=settings.max_store_lag_seconds,
+            keeps_tapes=settings.store_tokens,
+        ),
+        incarnations=incarnations,
+        secret=None if store is None else store.secret,
+        export_key=settings.export_key.encode() or None,
+    )
+    documents = OfflineLane(
+        networks={model.key: model.network for model in registry.models},
+        batching=OfflineBatching(batch_tokens=settings.batch_tokens),
+        observer=metrics.engine,
+    )
     lanes: dict[type, Lane] = dict.fromkeys(SessionLane.operations, sessions)
     lanes[DocumentTask] = documents
     engine = Engine(
@@ -130,6 +182,10 @@ def build(settings: Settings, registry: Registry, metrics: Metrics, departure: D
         models=ModelServicer(registry),
         health=Health(services=SERVICES, registry=registry),
     )
+    admin_servicers = AdminServicers(
+        admin=AdminServicer(engine=engine, observer=metrics.engine),
+        health=Health(services=ADMIN_SERVICES, registry=registry),
+    )
     # The event loop and the engine share the interpreter. The engine lets go of it in each torch operation, and
     # would wait 5 ms, Python's default, for a busy event loop to give it back.
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
@@ -138,7 +194,15 @@ def build(settings: Settings, registry: Registry, metrics: Metrics, departure: D
     gc.freeze()
     # Operations leave no reference cycles behind, so looking for them after every 700 objects is wasted time.
     gc.set_threshold(20_000, 20, 50)
-    return Built(registry=registry, engine=engine, servicers=servicers, executor=executor)
+    return Built(
+        registry=registry,
+        engine=engine,
+        servicers=servicers,
+        admin_servicers=admin_servicers,
+        executor=executor,
+        sessions=sessions,
+        worker=worker,
+    )
 
 
 def versions() -> dict[str, str]:
@@ -150,27 +214,17 @@ def versions() -> dict[str, str]:
     return {"gatehouse": own, "torch": str(torch.__version__)}
 
 
-def _lanes(settings: Settings, registry: Registry, metrics: Metrics) -> tuple[SessionLane, OfflineLane]:
-    sessions = SessionLane(
-        registry=registry,
-        limits=SessionLimits(
-            max_sessions=settings.max_sessions,
-            idle_seconds=settings.session_idle_seconds,
-            recent_writes=settings.recent_writes,
-            max_write_steps=settings.max_write_steps,
-            max_tape_steps=settings.max_tape_steps,
-        ),
-        batching=OnlineBatching(
-            max_sessions_per_tick=settings.max_sessions_per_tick, chunk_steps=settings.chunk_steps
-        ),
-        observer=metrics.engine,
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        max_sessions=settings.max_sessions,
+        max_live_sessions=settings.max_live_sessions,
+        max_resident_sessions=settings.max_resident_sessions,
+        idle_seconds=settings.session_idle_seconds,
+        rest_seconds=settings.session_rest_seconds,
+        recent_writes=settings.recent_writes,
+        max_write_steps=settings.max_write_steps,
+        max_tape_steps=settings.max_tape_steps,
     )
-    documents = OfflineLane(
-        networks={model.key: model.network for model in registry.models},
-        batching=OfflineBatching(batch_tokens=settings.batch_tokens),
-        observer=metrics.engine,
-    )
-    return sessions, documents
 
 
 def _tell(outcome: LoadedModel | FailedModel) -> None:

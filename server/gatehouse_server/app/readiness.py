@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from gatehouse_server.engine.loop import Engine
@@ -25,12 +25,24 @@ class Readiness:
         self._stuck_turn_seconds = stuck_turn_seconds
         self._engine: Engine | None = None
         self._missing: dict[str, str] = {}
+        self._store_problem: Callable[[], str | None] = lambda: None
+        self._store_warning: Callable[[], str | None] = lambda: None
         self.phase = Phase.LOADING
 
     def watch(self, engine: Engine, registry: Registry) -> None:
         """From now on the engine is looked at, and the required models are known to be there or not."""
         self._engine = engine
         self._missing = dict(_missing(self._required, registry))
+
+    def watch_store(self, problem: Callable[[], str | None], warning: Callable[[], str | None]) -> None:
+        """From now on it counts why the state store keeps the server from taking writes, and what it may soon do."""
+        self._store_problem = problem
+        self._store_warning = warning
+
+    def warnings(self) -> dict[str, str]:
+        """What an operator should look at, though the server serves."""
+        warning = self._store_warning()
+        return {} if warning is None else {"state_store": warning}
 
     def unhealthy(self) -> dict[str, str]:
         """What only a restart can mend."""
@@ -51,6 +63,9 @@ class Readiness:
             problems["phase"] = "models are being loaded"
         if self.phase is Phase.DRAINING:
             problems["phase"] = "the server is shutting down"
+        store = self._store_problem()
+        if store is not None:
+            problems["state_store"] = store
         return problems | self._missing
 
 

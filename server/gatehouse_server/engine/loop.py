@@ -81,6 +81,7 @@ class Engine:
         self._changed = threading.Condition()
         self._draining = False
         self._stopping = False
+        self._woken = False
         self._turn_began_seconds: float | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="gatehouse-engine", daemon=True)
@@ -107,6 +108,12 @@ class Engine:
                 )
             self._unanswered += len(tickets)
             self._inbox.extend(tickets)
+            self._changed.notify()
+
+    def wake(self) -> None:
+        """Has the loop take a turn: a lane has something to do that did not come as an operation. From any thread."""
+        with self._changed:
+            self._woken = True
             self._changed.notify()
 
     @property
@@ -186,8 +193,9 @@ class Engine:
         busy = any(lane.has_work() for lane in self._distinct_lanes)
         wakes = [seconds for lane in self._distinct_lanes if (seconds := lane.wakes_in_seconds()) is not None]
         with self._changed:
-            if not self._inbox and not busy and not self._stopping:
+            if not self._inbox and not busy and not self._stopping and not self._woken:
                 self._changed.wait(max(0.0, min(wakes)) if wakes else None)
+            self._woken = False
             tickets = list(self._inbox)
             self._inbox.clear()
             return tickets, self._stopping

@@ -15,6 +15,13 @@ class Happening(StrEnum):
     SESSION_DELETED = "session_deleted"
     SESSION_EXPIRED = "session_expired"
     SESSION_REBUILT = "session_rebuilt"
+    SESSION_FORKED = "session_forked"
+    SESSION_IMPORTED = "session_imported"
+    SESSION_EVICTED = "session_evicted"
+    SESSION_RESTED = "session_rested"
+    SESSION_WOKEN = "session_woken"
+    SESSION_RECOVERED = "session_recovered"
+    SESSION_MOVED = "session_moved"
     WRITE_REPEATED = "write_repeated"
     WRITE_CONFLICTED = "write_conflicted"
     WRITE_BEHIND = "write_behind"
@@ -24,6 +31,7 @@ class Happening(StrEnum):
     DROPPED_DRAINING = "dropped_draining"
     REFUSED_QUEUE_FULL = "refused_queue_full"
     REFUSED_SESSIONS_FULL = "refused_sessions_full"
+    REFUSED_STORE_LAGGING = "refused_store_lagging"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +67,19 @@ class OfflineBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineGauges:
-    """How many sessions there are, and what their states take in the state tables. Told once per turn."""
+    """How many sessions there are and what they take: in the state tables, packed in memory, and known to the store
+    (0 without one). `unsaved` sessions have something that the store does not, the oldest for `lag_seconds`.
+    Told once per turn.
+    """
 
-    sessions: int
+    live_sessions: int
+    packed_sessions: int
+    stored_sessions: int
     sessions_by_model: dict[str, int]
     state_bytes: int
+    packed_bytes: int
+    unsaved_sessions: int
+    lag_seconds: float
 
 
 class Observer(Protocol):
@@ -77,6 +93,9 @@ class Observer(Protocol):
 
     def offline_batch(self, batch: OfflineBatch) -> None:
         """A batch of documents is over."""
+
+    def store_call(self, kind: str, seconds: float, failed: bool) -> None:
+        """The state store did something, or failed to. Called on the store's thread."""
 
     def gauges(self, gauges: EngineGauges) -> None:
         """The present fill."""
@@ -92,6 +111,9 @@ class SilentObserver:
         """Ignored."""
 
     def offline_batch(self, batch: OfflineBatch) -> None:
+        """Ignored."""
+
+    def store_call(self, kind: str, seconds: float, failed: bool) -> None:
         """Ignored."""
 
     def gauges(self, gauges: EngineGauges) -> None:

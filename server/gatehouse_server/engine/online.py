@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import structlog
 
 from gatehouse_server.engine.assembly import Chosen, assemble, distribute
 from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.observer import Observer, OnlineTick
-from gatehouse_server.engine.online_backend import OnlineBackend
+from gatehouse_server.engine.online_backend import Floats, OnlineBackend
 from gatehouse_server.engine.policy import OnlineBatching, select
 from gatehouse_server.errors import DeadlineExpired, InvalidInput
 
@@ -45,6 +46,14 @@ class OnlineEngine:
     def queued(self) -> int:
         """Jobs that wait for a tick."""
         return len(self._queue)
+
+    def read_states(self, rows: Sequence[int]) -> Floats:
+        """The states of rows, (B, S) float32."""
+        return self._backend.read_states(np.array(rows, dtype=np.int64))
+
+    def write_states(self, rows: Sequence[int], states: Floats) -> None:
+        """Puts states (B, S) into rows."""
+        self._backend.write_states(np.array(rows, dtype=np.int64), states)
 
     def submit(self, job: Job) -> None:
         """Queues a job for the next tick."""

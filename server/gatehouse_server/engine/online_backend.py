@@ -82,3 +82,9 @@ class OnlineBackend(Protocol):
 
     def run(self, batch: OnlineBatch) -> OnlineAnswer:
         """Computes a tick. When it raises, no row but the targets may have changed."""
+
+    def read_states(self, rows: Ids) -> Floats:
+        """The states of rows (B,) as they are now, (B, S): the parts of a state one after the other."""
+
+    def write_states(self, rows: Ids, states: Floats) -> None:
+        """Puts states (B, S) into rows (B,)."""

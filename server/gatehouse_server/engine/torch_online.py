@@ -80,6 +80,21 @@ class TorchOnlineBackend:
             head = self._read_head(batch.head, self._hidden(batch, sources, outputs, wants_sources))
         return OnlineAnswer(finite=finite, head=head)
 
+    @torch.inference_mode()
+    def read_states(self, rows: np.ndarray) -> Floats:
+        """See `OnlineBackend`."""
+        index = self._send(rows)
+        states: Floats = torch.cat([part.index_select(0, index) for part in self._table], dim=1).cpu().numpy()
+        return states
+
+    @torch.inference_mode()
+    def write_states(self, rows: np.ndarray, states: Floats) -> None:
+        """See `OnlineBackend`."""
+        index = self._send(rows)
+        new = torch.split(self._send(states), [part.shape[1] for part in self._table], dim=1)
+        for part, values in zip(self._table, new, strict=True):
+            part.index_copy_(0, index, values)
+
     def _hidden(
         self,
         batch: OnlineBatch,

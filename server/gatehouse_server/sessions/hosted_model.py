@@ -12,6 +12,14 @@ from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.tape import FeatureTape, Tape, TokenTape
+
+TOKEN_CHECKPOINT_STEPS = 1024
+"""Going back by any distance computes at most this many steps again, and a state takes as much as a thousand tokens."""
+
+FEATURE_CHECKPOINT_STEPS = 16
+WRITABLE_FEATURE_STEPS = 64
+"""Feature vectors are large, so of them only so many are kept as going back this far needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,11 +27,12 @@ class HostedModel:
     """An online model with its engine and its table's rows.
 
     `width` is V for token input, N for features. `output_size` is the head's, 0 without a head. `texts` gives the
-    text of an output index. `ranks` tells whether the best entries of its output mean anything (not of a regression),
-    `scores_tokens` whether its outputs are predictions of its own input.
+    text of an output index. `fingerprint` is the model's. `ranks` tells whether the best entries of its output mean
+    anything (not of a regression), `scores_tokens` whether its outputs are predictions of its own input.
     """
 
     key: str
+    fingerprint: str
     engine: OnlineEngine
     rows: RowPool
     limits: SessionLimits
@@ -45,6 +54,25 @@ class HostedModel:
     def takes(self) -> str:
         """What a step of the model is, for messages."""
         return "token ids or text" if self.keeps_tokens else f"feature vectors of {self.width} values"
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """How far apart the states are that sessions keep besides the recent ones: at multiples of this."""
+        return TOKEN_CHECKPOINT_STEPS if self.keeps_tokens else FEATURE_CHECKPOINT_STEPS
+
+    @property
+    def kept_inputs_steps(self) -> int | None:
+        """How many of the last steps a tape has to remember; absent for all."""
+        return None if self.keeps_tokens else WRITABLE_FEATURE_STEPS
+
+    @property
+    def tape_type(self) -> type[TokenTape | FeatureTape]:
+        """The kind of its sessions' tapes."""
+        return TokenTape if self.keeps_tokens else FeatureTape
+
+    def new_tape(self) -> Tape:
+        """A tape without steps."""
+        return TokenTape() if self.keeps_tokens else FeatureTape(self.width)
 
     def no_steps(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """Inputs of a job that only looks at a state."""

@@ -9,7 +9,7 @@ from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
-from gatehouse_server.errors import InvalidInput
+from gatehouse_server.errors import InvalidInput, ModelNotLoaded
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.hosted_model import HostedModel
@@ -55,6 +55,16 @@ class Hosts:
         fitting = {model.name for model in self if model.scores_tokens and model.text is not None}
         return self.get(fitting.pop() if len(fitting) == 1 else DEFAULT_SUGGESTING_MODEL)
 
+    def serving(self, key: str) -> HostedModel:
+        """The model `name@version` of a session. Raises ModelNotLoaded when it is not here."""
+        model = self._hosted.get(key)
+        if model is None:
+            raise ModelNotLoaded(
+                f"the session runs on {key}, which is not served here now. The session is kept; serve {key} again",
+                metadata={"model": key},
+            )
+        return model
+
     @property
     def state_bytes(self) -> int:
         """What the states in use take in all tables."""
@@ -71,7 +81,7 @@ def host(
 ) -> HostedModel:
     """A model that sessions can run on. `model.online` has to hold."""
     network, text, config = model.network, model.text, model.config
-    capacity = limits.max_sessions * limits.rows_per_session
+    capacity = limits.max_live_sessions * limits.rows_per_session
     never_suggested = () if text is None else sorted(text.suppressed_ids | text.punctuation_ids)
     backend = TorchOnlineBackend(
         network,
@@ -90,6 +100,7 @@ def host(
 
     return HostedModel(
         key=model.key,
+        fingerprint=model.fingerprint,
         engine=engine,
         rows=RowPool(capacity),
         limits=limits,

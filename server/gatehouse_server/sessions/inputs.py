@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from gatehouse_server.errors import FieldViolation, InvalidInput, TapeFull
 from gatehouse_server.models.features import check_features
 from gatehouse_server.models.token_ids import check_token_ids
 from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.operations import OutputRequest, Write
+from gatehouse_server.sessions.tape import Inputs
 
 _FLOAT_BYTES = 4
 _BEST_ENTRY_BYTES = 32  # id, log-probability and a word
-
-Inputs = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
 def checked_inputs(model: HostedModel, write: Write) -> Inputs:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,55 +20,85 @@ from gatehouse_server.errors import (
     DeadlineExpired,
     Draining,
     GatehouseError,
-    ModelMismatch,
-    Overloaded,
     RevisionConflict,
-    SessionNotFound,
     StateBehind,
+    StoreUnavailable,
 )
 from gatehouse_server.models.registry import Registry
-from gatehouse_server.sessions.hosted_model import HostedModel
+from gatehouse_server.sessions.directory import Directory
 from gatehouse_server.sessions.hosting import Hosts
+from gatehouse_server.sessions.incarnations import Incarnations
+from gatehouse_server.sessions.keeper import Keeper, Keeping
 from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.lost import LostSessions
 from gatehouse_server.sessions.operations import (
     CreateSession,
     DeleteSession,
+    DescribeResidents,
+    EvictSession,
+    ExportSession,
+    ForkSession,
     GetSession,
+    ImportSession,
+    InspectSession,
+    ListResidents,
+    ListStored,
     RefusedWrite,
     Suggest,
     Write,
 )
-from gatehouse_server.sessions.results import SessionDeleted
-from gatehouse_server.sessions.session import Session
-from gatehouse_server.sessions.suggesting import check_suggests, suggest
-from gatehouse_server.sessions.table import SessionTable
-from gatehouse_server.sessions.work import Work, view_of
-from gatehouse_server.sessions.writing import refuse, write
+from gatehouse_server.sessions.performing import Performance
+from gatehouse_server.sessions.reception import Reception
+from gatehouse_server.sessions.residents import Residents
+from gatehouse_server.sessions.sealing import Sealer
+from gatehouse_server.sessions.steps import Step, StoreStep
+from gatehouse_server.sessions.work import Work
+from gatehouse_server.stores.port import StoreFailure
+from gatehouse_server.stores.worker import StoreWorker
+
+_USES = (Write, RefusedWrite, Suggest, ForkSession, ExportSession)
+"""Operations that count as using a session: they postpone its expiry."""
+
+_MOST_RESTED_PER_TURN = 64
+_MOST_MOVED_OUT_PER_TURN = 256
 
 
-@dataclass(slots=True)
-class _Active:
-    """An operation that has begun, and the job that it waits for."""
+@dataclass(slots=True, eq=False)
+class _Line:
+    """The operations on one session, whether it is there or not: one under way, others waiting."""
 
-    ticket: Ticket
-    running: Generator[Job, None, object]
+    key: str
+    waiting: deque[Ticket] = field(default_factory=deque)
+    ticket: Ticket | None = None
+    work: Work | None = None
+    running: Generator[Step, Any, object] | None = None
     job: Job | None = None
-
-    def cancel(self) -> None:
-        """Ends it without an answer: its rows are given back, and its job is not computed any more."""
-        if self.job is not None:
-            self.job.cancelled = True
-        self.running.close()
 
 
 class SessionLane:
     """Owns the sessions. Calls that change anything come from the engine thread.
 
     Operations of one session run one after the other in the order of arrival; those of different sessions share
-    ticks.
+    ticks. `worker` talks to the state store, if there is one; `export_key` seals exported sessions, by default one of
+    the store's, or of this process alone.
     """
 
-    operations = (Write, RefusedWrite, Suggest, CreateSession, GetSession, DeleteSession)
+    operations = (
+        Write,
+        RefusedWrite,
+        Suggest,
+        CreateSession,
+        ForkSession,
+        ExportSession,
+        ImportSession,
+        GetSession,
+        DeleteSession,
+        EvictSession,
+        ListResidents,
+        DescribeResidents,
+        InspectSession,
+        ListStored,
+    )
 
     def __init__(
         self,
@@ -76,20 +107,73 @@ class SessionLane:
         limits: SessionLimits,
         batching: OnlineBatching,
         observer: Observer,
+        worker: StoreWorker | None = None,
+        keeping: Keeping | None = None,
+        incarnations: Incarnations | None = None,
+        secret: bytes | None = None,
+        export_key: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._observer = observer
         self._clock = clock
-        self._table = SessionTable(limits=limits, clock=clock)
+        self._worker = worker
+        keeping = keeping or Keeping()
+        secret = secret or secrets.token_bytes(32)
+        self._lines: dict[str, _Line] = {}
         self._hosts = Hosts(registry, limits=limits, batching=batching, observer=observer, clock=clock)
+        self._residents = Residents(
+            hosts=self._hosts,
+            limits=limits,
+            stores=worker is not None,
+            stores_tapes=keeping.keeps_tapes,
+            busy=self._lines,
+            clock=clock,
+        )
+        self._keeper = Keeper(
+            worker=worker,
+            residents=self._residents,
+            hosts=self._hosts,
+            keeping=keeping,
+            limits=limits,
+            observer=observer,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
+        reception = self._reception = Reception(
+            hosts=self._hosts,
+            residents=self._residents,
+            keeper=self._keeper,
+            lost=LostSessions(
+                most=limits.remembered_lost_sessions, seconds=limits.remembered_lost_seconds, clock=clock
+            ),
+            sealer=Sealer(export_key or secret),
+            secret=secret,
+            new_incarnation=incarnations or Incarnations(),
+            limits=limits,
+            observer=observer,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
+        self._performance = Performance(
+            reception=reception, hosts=self._hosts, keeper=self._keeper, observer=observer
+        )
+        self._directory = Directory(
+            residents=self._residents,
+            keeper=self._keeper,
+            reception=reception,
+            limits=limits,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
         self._answers: Answers = []
-        self._active: dict[Session, _Active] = {}
-        self._free_again: deque[Session] = deque()
+        self._free_again: deque[_Line] = deque()
+        self._without_room: deque[_Line] = deque()
 
     def accept(self, tickets: Sequence[Ticket], answers: Answers) -> None:
         """Takes operations; answers at once what needs no computing."""
         self._answers = answers
-        self._end_expired()
+        self._reception.expire()
         for ticket in tickets:
             try:
                 self._admit(ticket)
@@ -98,191 +182,219 @@ class SessionLane:
         self._begin_waiting()
 
     def has_work(self) -> bool:
-        """Whether any operation is unfinished."""
-        return bool(self._active)
+        """Whether there is something to compute, or an answer of the store to look at."""
+        if self._free_again or (self._worker is not None and self._worker.has_results):
+            return True
+        return any(model.engine.queued for model in self._hosts)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether any operation has no answer yet."""
+        return bool(self._lines)
 
     def run(self, answers: Answers) -> None:
-        """One tick of every model that has jobs."""
+        """One tick of every model that has jobs; what the store has done is taken up before."""
         self._answers = answers
+        if self._worker is not None:
+            self._worker.collect()
         for model in self._hosts:
             if model.engine.queued:
                 model.engine.tick()
         self._begin_waiting()
 
     def wakes_in_seconds(self) -> float | None:
-        """Until the next session expires."""
-        return self._table.next_expiry_seconds()
+        """Until something is due by time alone."""
+        due = [self._residents.next_change_seconds(), self._keeper.next_seconds()]
+        return min((seconds for seconds in due if seconds is not None), default=None)
 
     def housekeep(self, answers: Answers) -> None:
-        """Ends sessions whose time is up, and tells how many there are."""
+        """Ends sessions whose time is up, moves others out of the way, stores what changed, tells of it."""
         self._answers = answers
-        self._end_expired()
+        self._reception.expire()
+        rested = self._residents.rest(_MOST_RESTED_PER_TURN)
+        if rested:
+            self._observer.happened(Happening.SESSION_RESTED, rested)
+        self._residents.move_out(_MOST_MOVED_OUT_PER_TURN)
+        self._keeper.housekeep()
         self._observer.gauges(
             EngineGauges(
-                sessions=len(self._table),
-                sessions_by_model=dict(self._table.by_model),
+                live_sessions=self._residents.live_count,
+                packed_sessions=self._residents.packed_count,
+                stored_sessions=self._keeper.known_sessions,
+                sessions_by_model=dict(self._residents.by_model),
                 state_bytes=self._hosts.state_bytes,
+                packed_bytes=self._residents.packed_bytes,
+                unsaved_sessions=self._keeper.unsaved_sessions,
+                lag_seconds=self._keeper.lag_seconds,
             )
         )
 
+    def store_problem(self) -> str | None:
+        """Why the state store keeps writes from being taken. From any thread."""
+        return self._keeper.problem()
+
+    def store_warning(self) -> str | None:
+        """What is wrong with the state store, though writes are taken. From any thread."""
+        return self._keeper.warning()
+
     def abandon(self, answers: Answers) -> None:
-        """Answers unfinished operations with Draining; none of them is applied."""
+        """Answers unfinished operations with Draining; none of them is applied. Hands what was applied to the store."""
         self._answers = answers
-        for session in list(self._active):
-            self._observer.happened(Happening.DROPPED_DRAINING, 1 + len(session.waiting))
-            self._drop(session, Draining())
+        for line in list(self._lines.values()):
+            self._observer.happened(Happening.DROPPED_DRAINING, (line.ticket is not None) + len(line.waiting))
+            if line.job is not None:
+                line.job.cancelled = True
+            if line.running is not None:
+                line.running.close()
+            if line.ticket is not None:
+                self._answer(line.ticket, Draining())
+            for ticket in line.waiting:
+                self._answer(ticket, Draining())
+        self._lines.clear()
+        self._free_again.clear()
+        self._without_room.clear()
+        self._keeper.store_all()
 
     def _admit(self, ticket: Ticket) -> None:
         operation = ticket.operation
+        if isinstance(operation, ListResidents):
+            self._answer(ticket, self._directory.residents())
+        elif isinstance(operation, DescribeResidents):
+            self._answer(ticket, self._directory.describe(operation.session_ids))
+        elif isinstance(operation, GetSession) and self._directory.knows(operation.session_id, self._lines):
+            self._answer(ticket, self._directory.view(operation.session_id))
+        else:
+            key = self._key(operation)
+            line = self._lines.get(key)
+            if line is None:
+                line = self._lines[key] = _Line(key)
+            if line.running is not None or line.waiting:
+                line.waiting.append(ticket)
+            else:
+                self._begin(line, ticket)
+
+    def _key(self, operation: Any) -> str:
+        """What an operation waits in line for: the session that it names or makes."""
+        if isinstance(operation, CreateSession | ImportSession):
+            return self._reception.new_id(operation.session_id, operation.request_id)
+        if isinstance(operation, ListStored):
+            return f"\0{secrets.token_hex(8)}"  # of no session, and no session has such an identifier
+        if isinstance(operation, Suggest) and operation.session_id is None:
+            return self._reception.new_id(None, None)
+        session_id: str = operation.session_id
+        return session_id
+
+    def _begin(self, line: _Line, ticket: Ticket) -> None:
+        line.ticket = ticket
+        work = line.work = Work(ticket, finished=partial(self._job_finished, line), clock=self._clock)
+        line.running = self._running(ticket.operation, line.key, work)
+        self._resume(line, None, None)
+
+    def _running(self, operation: Any, key: str, work: Work) -> Generator[Step, Any, object]:
+        performance, reception = self._performance, self._reception
         if isinstance(operation, Write):
-            self._enqueue(self._table.get(operation.session_id), ticket)
-        elif isinstance(operation, RefusedWrite):
-            session = self._table.find(operation.session_id)
-            if session is None:
-                raise operation.error
-            self._enqueue(session, ticket)
-        elif isinstance(operation, Suggest):
-            self._admit_suggestion(ticket, operation)
-        elif isinstance(operation, CreateSession):
-            self._answer(ticket, view_of(self._create(operation), self._clock()))
-        elif isinstance(operation, GetSession):
-            self._answer(ticket, view_of(self._table.get(operation.session_id), self._clock()))
-        else:
-            assert isinstance(operation, DeleteSession)
-            self._delete(self._table.get(operation.session_id))
-            self._answer(ticket, SessionDeleted(session_id=operation.session_id))
-
-    def _admit_suggestion(self, ticket: Ticket, operation: Suggest) -> None:
-        session = None if operation.session_id is None else self._table.find(operation.session_id)
-        rebuilt = session is None
-        if session is None:
-            model = self._hosts.suggesting(operation.model)
-            check_suggests(model, operation)
-            session = self._make(model, session_id=operation.session_id)
-            self._observer.happened(Happening.SESSION_REBUILT)
-        elif operation.model is not None and operation.model not in (session.model.key, session.model.name):
-            raise ModelMismatch(
-                f"session {session.session_id!r} runs on {session.model.key}, not on {operation.model}. "
-                "Use another session, or leave the model out"
-            )
-        self._enqueue(session, ticket, rebuilt=rebuilt)
-
-    def _create(self, operation: CreateSession) -> Session:
-        if operation.request_id is not None:
-            made = self._table.made_by(operation.request_id)
-            if made is not None:
-                return made
-        return self._make(
-            self._hosts.get(operation.model),
-            session_id=operation.session_id,
-            request_id=operation.request_id,
-        )
-
-    def _make(
-        self, model: HostedModel, *, session_id: str | None = None, request_id: str | None = None
-    ) -> Session:
-        try:
-            session = self._table.create(model, session_id=session_id, request_id=request_id)
-        except Overloaded:
-            self._observer.happened(Happening.REFUSED_SESSIONS_FULL)
-            raise
-        self._observer.happened(Happening.SESSION_CREATED)
-        return session
-
-    def _delete(self, session: Session) -> None:
-        self._drop(session, _deleted(session))
-        self._table.end(session, "SESSION_DELETED")
-        self._observer.happened(Happening.SESSION_DELETED)
-
-    def _drop(self, session: Session, answer: GatehouseError) -> None:
-        """Answers everything that the session has under way or waiting; nothing of it is applied."""
-        active = self._active.pop(session, None)
-        if active is not None:
-            active.cancel()
-            session.busy = False
-            self._answer(active.ticket, answer)
-        while session.waiting:
-            self._answer(session.waiting.popleft(), answer)
-
-    def _end_expired(self) -> None:
-        for session in self._table.expired():
-            self._table.end(session, "SESSION_EXPIRED")
-            self._observer.happened(Happening.SESSION_EXPIRED)
-
-    def _enqueue(self, session: Session, ticket: Ticket, *, rebuilt: bool = False) -> None:
-        if session.busy or session.waiting:
-            session.waiting.append(ticket)
-        else:
-            self._begin(session, ticket, rebuilt=rebuilt)
-
-    def _begin(self, session: Session, ticket: Ticket, *, rebuilt: bool = False) -> None:
-        session.busy = True
-        operation = ticket.operation
-        work = Work(ticket, finished=partial(self._job_finished, session), clock=self._clock)
+            return performance.write(operation, work)
         if isinstance(operation, Suggest):
-            running: Generator[Job, None, Any] = suggest(
-                session, operation, work, self._observer, rebuilt=rebuilt
-            )
-        elif isinstance(operation, RefusedWrite):
-            running = refuse(operation)
+            return performance.suggest(operation, key, work)
+        if isinstance(operation, RefusedWrite):
+            return performance.refuse(operation)
+        if isinstance(operation, CreateSession):
+            return reception.create(operation, key)
+        if isinstance(operation, ForkSession):
+            return reception.fork(operation, work)
+        if isinstance(operation, ExportSession):
+            return reception.export(operation)
+        if isinstance(operation, ImportSession):
+            return reception.import_(operation, key)
+        if isinstance(operation, DeleteSession):
+            return performance.delete(operation)
+        if isinstance(operation, EvictSession):
+            return performance.evict(operation)
+        if isinstance(operation, GetSession):
+            return self._directory.find(operation.session_id)
+        if isinstance(operation, InspectSession):
+            return self._directory.inspect(operation.session_id)
+        assert isinstance(operation, ListStored)
+        return self._directory.stored(operation)
+
+    def _job_finished(self, line: _Line, job: Job, failure: Exception | None) -> None:
+        self._resume(line, None, failure)
+
+    def _store_answered(self, line: _Line, running: object, outcome: object) -> None:
+        if line.running is not running:
+            return  # the operation was given up meanwhile
+        if isinstance(outcome, StoreFailure):
+            self._resume(line, None, StoreUnavailable(f"the state store does not answer: {outcome}"))
         else:
-            running = write(session, operation, work, self._observer)
-        self._active[session] = _Active(ticket, running)
-        self._resume(session, None)
+            self._resume(line, outcome, None)
 
-    def _job_finished(self, session: Session, job: Job, failure: Exception | None) -> None:
-        self._resume(session, failure)
-
-    def _resume(self, session: Session, failure: Exception | None) -> None:
-        """Lets the session's operation run up to its next job, or to its end."""
-        active = self._active[session]
+    def _resume(self, line: _Line, value: object, failure: Exception | None) -> None:
+        """Lets the line's operation run up to its next step, or to its end."""
+        running = line.running
+        assert running is not None, "only what was begun is resumed"
+        line.job = None
         try:
-            job = next(active.running) if failure is None else active.running.throw(failure)
+            step = running.send(value) if failure is None else running.throw(failure)
         except StopIteration as finished:
-            self._settle(session, finished.value)
+            self._settle(line, finished.value)
         except Exception as error:
-            self._settle(session, error)
+            self._settle(line, error)
         else:
-            active.job = job
-            session.model.engine.submit(job)
+            if isinstance(step, Job):
+                line.job = step
+                assert line.work is not None, "an operation has its work"
+                line.work.submit(step)
+            elif isinstance(step, StoreStep):
+                step.begin(partial(self._store_answered, line, running))
+            else:
+                self._without_room.append(line)
 
-    def _settle(self, session: Session, outcome: object) -> None:
-        """Answers the session's operation and begins the next one that waits."""
-        ticket = self._active.pop(session).ticket
-        session.busy = False
+    def _settle(self, line: _Line, outcome: object) -> None:
+        """Answers the line's operation and has the next one begin that waits."""
+        ticket = line.ticket
+        assert ticket is not None, "only what was begun is settled"
+        line.ticket = line.work = line.running = None
+        session = self._residents.live(line.key)
         if isinstance(outcome, Exception):
-            self._note_refusal(session, ticket, outcome)
+            self._note_refusal(line.key, ticket, outcome)
         self._answer(ticket, outcome)
-        self._table.touch(session)
-        if session.waiting:
-            self._free_again.append(session)
+        if session is not None and isinstance(ticket.operation, _USES):
+            self._residents.touch(session)
+            self._keeper.refresh_expiry(session)
+        if line.waiting or self._without_room:
+            self._free_again.append(line)
+        if not line.waiting:
+            del self._lines[line.key]
 
     def _begin_waiting(self) -> None:
-        """Begins the next operation of each session that has become free. A loop: operations may end at once."""
+        """Begins the next operation of each line that has become free. A loop: operations may end at once."""
         while self._free_again:
-            session = self._free_again.popleft()
-            if session.waiting and not session.busy:
-                self._begin(session, session.waiting.popleft())
+            line = self._free_again.popleft()
+            if line.waiting and line.running is None:
+                self._begin(line, line.waiting.popleft())
+            for _ in range(len(self._without_room)):
+                if not self._residents.make_room():
+                    break
+                self._resume(self._without_room.popleft(), None, None)
 
-    def _note_refusal(self, session: Session, ticket: Ticket, error: Exception) -> None:
+    def _note_refusal(self, session_id: str, ticket: Ticket, error: Exception) -> None:
         """Remembers that the write which was next was refused, so that what follows it in a pipeline is too."""
         operation = ticket.operation
+        session = self._residents.live(session_id)
         if isinstance(error, DeadlineExpired):
             self._observer.happened(Happening.DROPPED_DEADLINE)
         if isinstance(error, RevisionConflict):
             self._observer.happened(Happening.WRITE_CONFLICTED)
-            session.conflict = weakref.ref(ticket.sink), self._clock()
+            if session is not None:
+                session.conflict = weakref.ref(ticket.sink), self._clock()
         elif isinstance(error, StateBehind):
             self._observer.happened(Happening.WRITE_BEHIND)
-        elif isinstance(operation, Write | RefusedWrite) and operation.revision == session.revision + 1:
+        elif (
+            session is not None
+            and isinstance(operation, Write | RefusedWrite)
+            and operation.revision == session.revision + 1
+        ):
             session.refused = True
 
     def _answer(self, ticket: Ticket, outcome: object) -> None:
         self._answers.append((ticket, outcome))
-
-
-def _deleted(session: Session) -> SessionNotFound:
-    return SessionNotFound(
-        f"session {session.session_id!r} was deleted while the operation waited; nothing was applied",
-        reason="SESSION_DELETED",
-    )

@@ -9,14 +9,22 @@ from dataclasses import dataclass
 class SessionLimits:
     """Bounds of the session table and of each session.
 
+    `max_sessions` counts all sessions that are known, `max_resident_sessions` those in memory when a store has the
+    others, `max_live_sessions` those in the state table. `rest_seconds` is after how long without use a session leaves
+    the state table, `idle_seconds` after how long it ends; not sooner than `grace_seconds` after the server started.
+
     `recent_writes` is how many accepted writes a session can answer again, and so how many a client may leave
     unanswered. `max_output_bytes` keeps the answer to one write within the 4 MiB that gRPC clients take by default.
     `remembered_*` bound the memory
     of lost sessions, which tells an expired one from one that never was.
     """
 
-    max_sessions: int = 10_000
+    max_sessions: int = 1_000_000
+    max_live_sessions: int = 10_000
+    max_resident_sessions: int = 100_000
     idle_seconds: float = 3600.0
+    rest_seconds: float = 60.0
+    grace_seconds: float = 300.0
     recent_writes: int = 8
     max_write_steps: int = 4096
     max_tape_steps: int = 1_000_000
@@ -25,7 +33,14 @@ class SessionLimits:
     remembered_lost_seconds: float = 86_400.0
 
     def __post_init__(self) -> None:
-        for name in ("max_sessions", "recent_writes", "max_write_steps", "max_tape_steps"):
+        for name in (
+            "max_sessions",
+            "max_live_sessions",
+            "max_resident_sessions",
+            "recent_writes",
+            "max_write_steps",
+            "max_tape_steps",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, and has to be at least 1")
         if self.idle_seconds <= 0:
@@ -35,7 +50,7 @@ class SessionLimits:
     def rows_per_session(self) -> int:
         """The most rows of the state table that one session can hold at a time.
 
-        One current state, one before each recent write, and, while an operation runs, a restored state, a new
-        one and a provisional one.
+        One current state, one before each recent write, and, while an operation runs, a loaded state, a
+        restored one, a new one and a provisional one.
         """
-        return 1 + self.recent_writes + 3
+        return 1 + self.recent_writes + 4

@@ -78,6 +78,35 @@ class CreateSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForkSession:
+    """Starts a session with the tape and the state that another one has at position `at` (absent: at its end).
+
+    Takes its turn among the source's operations. `request_id` as in CreateSession.
+    """
+
+    session_id: str
+    new_session_id: str | None = None
+    at: int | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSession:
+    """Asks for a session as bytes that another server can continue from. Takes its turn; changes nothing."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSession:
+    """Starts a session from what ExportSession gave. `request_id` as in CreateSession."""
+
+    blob: bytes
+    session_id: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GetSession:
     """Asks where a session stands."""
 
@@ -86,9 +115,59 @@ class GetSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteSession:
-    """Ends a session."""
+    """Ends a session. A repeat under the same `request_id` is answered as the first call was."""
+
+    session_id: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvictSession:
+    """Ends a session by the operator's will; its user is told so."""
 
     session_id: str
 
 
-Operation = Write | RefusedWrite | Suggest | CreateSession | GetSession | DeleteSession
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListResidents:
+    """Asks for the identifiers of all sessions in memory, in no order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeResidents:
+    """Asks for a line on each of these sessions; those that are not in memory (any more) are left out."""
+
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectSession:
+    """Asks for a line on one session, wherever it is. Does not wake it."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListStored:
+    """Asks for a line on each of the next `limit` sessions of the store, by identifier, beyond `after`."""
+
+    after: str
+    limit: int
+
+
+Operation = (
+    Write
+    | RefusedWrite
+    | Suggest
+    | CreateSession
+    | ForkSession
+    | ExportSession
+    | ImportSession
+    | GetSession
+    | DeleteSession
+    | EvictSession
+    | ListResidents
+    | DescribeResidents
+    | InspectSession
+    | ListStored
+)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+Durability = Literal["none", "async", "sync"]
+"""What a session outlives: no end of the server at all; one, up to its durable revision; one, up to its revision."""
+
+Tier = Literal["live", "host", "store"]
+"""Where a session is: in the state table, packed in memory, or in the store alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +29,7 @@ class SessionState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView:
-    """A session and its limits; answers CreateSession and GetSession. `model` is `name@version`."""
+    """A session and its limits; answers whatever makes one, and GetSession. `model` is `name@version`."""
 
     session_id: str
     model: str
@@ -30,6 +37,7 @@ class SessionView:
     max_unanswered_writes: int
     max_write_steps: int
     max_tape_steps: int
+    durability: Durability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +98,41 @@ class SessionDeleted:
     """Answers DeleteSession."""
 
     session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionExport:
+    """Answers ExportSession: the sealed session, and where it stood."""
+
+    blob: bytes
+    view: SessionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLine:
+    """What an operator is told of a session. `size_bytes` is what it takes where it is."""
+
+    session_id: str
+    model: str
+    tier: Tier
+    incarnation: int
+    revision: int
+    position: int
+    durable_revision: int
+    expires_in_seconds: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidentIds:
+    """Answers ListResidents."""
+
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLines:
+    """Answers DescribeResidents and ListStored. `last` is the last identifier looked at, absent at the end."""
+
+    lines: tuple[SessionLine, ...]
+    last: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,14 @@ from gatehouse_server.errors import InvalidInput
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.models.typed import TypedText
 from gatehouse_server.sessions.hosted_model import HostedModel
+from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.operations import Suggest
 from gatehouse_server.sessions.results import Suggestion, SuggestResult
 from gatehouse_server.sessions.session import Session
+from gatehouse_server.sessions.steps import Running
+from gatehouse_server.sessions.tape import TokenTape
 from gatehouse_server.sessions.work import Work
-from gatehouse_server.sessions.writing import HeldRows, Running, restored
+from gatehouse_server.sessions.writing import HeldRows, compute, ensure_here, move_to
 
 
 def check_suggests(model: HostedModel, operation: Suggest) -> TextCodec:
@@ -38,7 +42,7 @@ def check_suggests(model: HostedModel, operation: Suggest) -> TextCodec:
 
 
 def suggest(
-    session: Session, operation: Suggest, work: Work, observer: Observer, *, rebuilt: bool
+    session: Session, operation: Suggest, work: Work, keeper: Keeper, observer: Observer, *, rebuilt: bool
 ) -> Running[SuggestResult]:
     """Runs a suggestion. The revision rises only when the tape moves."""
     codec = check_suggests(session.model, operation)
@@ -54,7 +58,7 @@ def suggest(
     )
     work.begin()
     with HeldRows(session.model.rows) as rows:
-        best = yield from _follow(session, _cut(typed, session), codec, wants, rows, work, observer)
+        best = yield from _follow(session, _cut(typed, session), codec, wants, rows, work, keeper, observer)
     return SuggestResult(
         session_id=session.session_id,
         state=work.state(session),
@@ -82,52 +86,49 @@ def _follow(
     wants: Wants,
     rows: HeldRows,
     work: Work,
+    keeper: Keeper,
     observer: Observer,
 ) -> Running[Best]:
     """Moves the tape to the settled part of the text, and answers after what is provisional of it.
 
     The tape moves last, so that an operation which fails has changed nothing.
     """
-    alignment = codec.align(session.tape, typed)
+    alignment = codec.align(_known_tokens(session), typed)
     kept, added = alignment.kept, typed.stable_ids[alignment.appended_from :]
     if kept + len(added) > session.model.limits.max_tape_steps:
         kept, added = 0, typed.stable_ids  # the tape is full: it goes on with what the text shows
     if kept == session.position and not added:
         return (yield from _read(session.row, typed.provisional_ids, wants, rows, work))
-    source = yield from restored(session, kept, rows, work)
-    if added and not typed.provisional_ids:
-        target = rows.take()
-        job = work.job(
-            inputs=np.array(added, dtype=np.int64), source_row=source, target_row=target, wants=wants
-        )
-        yield job
-        best = job.best[0]
+    keeper.check_lag()
+    source = yield from move_to(session, kept, len(added), rows, work)
+    inputs = np.array(added, dtype=np.int64)
+    at_once = len(added) > 0 and not typed.provisional_ids
+    advance = yield from compute(session, source[0], kept, inputs, wants if at_once else NOTHING, rows, work)
+    if at_once:
+        best = advance.best[0]
     else:
-        target = yield from _moved(source, added, rows, work)
-        best = yield from _read(target, typed.provisional_ids, wants, rows, work)
+        best = yield from _read(advance.row, typed.provisional_ids, wants, rows, work)
+    ensure_here(session)
     rewinds = kept < session.position
     session.accept(
         at=kept,
-        tokens=added,
-        steps=len(added),
-        source_row=rows.hand_over(source),
-        new_row=rows.hand_over(target),
+        inputs=inputs,
+        source=(rows.hand_over(source[0]), source[1]),
+        target=(rows.hand_over(advance.row), session.new_number() if added else source[1]),
+        checkpoints=advance.checkpoints,
         digest=None,
     )
+    yield from keeper.commit(session)
     if rewinds:
         observer.happened(Happening.REWOUND)
     return best
 
 
-def _moved(source: int, added: tuple[int, ...], rows: HeldRows, work: Work) -> Running[int]:
-    """A held row with the state after `added`."""
-    if not added:
-        return rows.share(source)
-    target = rows.take()
-    yield work.job(
-        inputs=np.array(added, dtype=np.int64), source_row=source, target_row=target, wants=NOTHING
-    )
-    return target
+def _known_tokens(session: Session) -> Sequence[int]:
+    """The tape, if all of it is known. One that came back without its tokens is written anew from the text."""
+    tape = session.tape
+    assert isinstance(tape, TokenTape), "only models of tokens suggest"
+    return tape.tokens if tape.begin == 0 else ()
 
 
 def _read(

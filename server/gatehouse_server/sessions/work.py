@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gatehouse_server.engine.job import Job, Wants
+from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import DeadlineExpired
-from gatehouse_server.sessions.results import SessionState, SessionView, Timing
+from gatehouse_server.sessions.results import SessionState, Timing
 from gatehouse_server.sessions.session import AcceptedWrite, Session
+from gatehouse_server.sessions.views import state_of
 
 
 class Work:
@@ -29,7 +31,17 @@ class Work:
         self._finished = finished
         self._clock = clock
         self._jobs: list[Job] = []
+        self._engine: OnlineEngine | None = None
         self._deadline_seconds = ticket.deadline_seconds
+
+    def runs_on(self, session: Session) -> None:
+        """Which model's engine computes the jobs."""
+        self._engine = session.model.engine
+
+    def submit(self, job: Job) -> None:
+        """Hands a job of this operation to the engine."""
+        assert self._engine is not None, "an operation finds its session before it computes"
+        self._engine.submit(job)
 
     def begin(self) -> None:
         """The operation is about to change something. Raises DeadlineExpired when its time is up."""
@@ -82,28 +94,3 @@ class Work:
         if repeated is None:
             return state
         return replace(state, revision=repeated.revision, position=repeated.position)
-
-
-def state_of(session: Session, *, expires_in_seconds: float) -> SessionState:
-    """Where a session stands now."""
-    return SessionState(
-        incarnation=session.incarnation,
-        revision=session.revision,
-        position=session.position,
-        oldest_restorable_position=session.oldest_restorable_position,
-        durable_revision=0,
-        expires_in_seconds=expires_in_seconds,
-    )
-
-
-def view_of(session: Session, now_seconds: float) -> SessionView:
-    """A session with its limits."""
-    limits = session.model.limits
-    return SessionView(
-        session_id=session.session_id,
-        model=session.model.key,
-        state=state_of(session, expires_in_seconds=max(0.0, session.expires_seconds - now_seconds)),
-        max_unanswered_writes=limits.recent_writes,
-        max_write_steps=limits.max_write_steps,
-        max_tape_steps=limits.max_tape_steps,
-    )

@@ -1,36 +1,33 @@
 """What a write does, from the check to the commit, told in the order in which it happens.
 
-An operation is a generator: it yields the jobs that it needs computed and is resumed when each is done. Whatever
-ends it early (a failed job, a deleted session), the rows it holds are given back and the session stays as it was.
+Whatever ends an operation early (a failed job, a caller that is turned away), the rows it holds are given back and the
+session stays as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from gatehouse_server.engine.job import NOTHING, Best, Job, Wants
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.engine.rows import RowPool
-from gatehouse_server.errors import InvalidInput, PositionNotRetained, PrecedingWriteRefused
+from gatehouse_server.errors import InvalidInput, PositionNotRetained, PrecedingWriteRefused, SessionMoved
 from gatehouse_server.sessions.inputs import (
-    Inputs,
     check_output_size,
     check_outputs,
     check_tape_length,
     checked_inputs,
 )
+from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.operations import OutputRequest, RefusedWrite, Write
 from gatehouse_server.sessions.results import StepOutput, WriteResult
 from gatehouse_server.sessions.revisions import Revised, digest, judge, standing
-from gatehouse_server.sessions.session import AcceptedWrite, Session
+from gatehouse_server.sessions.session import AcceptedWrite, Checkpoint, Session
+from gatehouse_server.sessions.steps import Running
+from gatehouse_server.sessions.tape import Inputs
 from gatehouse_server.sessions.work import Work
-
-R = TypeVar("R")
-
-Running = Generator[Job, None, R]
 
 
 class HeldRows:
@@ -53,6 +50,10 @@ class HeldRows:
         self._held.remove(row)
         return row
 
+    def give_back(self, row: int) -> None:
+        """The row is not needed any more."""
+        self._pool.release(self.hand_over(row))
+
     def __enter__(self) -> HeldRows:
         return self
 
@@ -65,7 +66,28 @@ class HeldRows:
         return row
 
 
-def write(session: Session, operation: Write, work: Work, observer: Observer) -> Running[WriteResult]:
+@dataclass(slots=True, kw_only=True)
+class Advance:
+    """Steps that were computed: the jobs that did it, the row (held) of the state after them, states to keep."""
+
+    jobs: list[Job]
+    row: int
+    checkpoints: list[Checkpoint]
+
+    @property
+    def best(self) -> list[Best]:
+        """The answers at the steps that outputs were wanted at."""
+        return [best for job in self.jobs for best in job.best]
+
+    @property
+    def scores(self) -> list[float]:
+        """One score for each step."""
+        return [score for job in self.jobs for score in job.scores]
+
+
+def write(
+    session: Session, operation: Write, work: Work, keeper: Keeper, observer: Observer
+) -> Running[WriteResult]:
     """Runs a write. Raises what the contract says of refused writes."""
     model = session.model
     inputs = checked_inputs(model, operation)
@@ -96,21 +118,24 @@ def write(session: Session, operation: Write, work: Work, observer: Observer) ->
             metadata=standing(session),
         )
     check_tape_length(model, at + len(inputs))
-    with HeldRows(session.model.rows) as rows:
-        rewinds = at < session.position
-        source = yield from restored(session, at, rows, work)
-        outputs, target = yield from _compute(session, source, inputs, operation.outputs, rows, work)
+    keeper.check_lag()
+    rewinds = at < session.position
+    with HeldRows(model.rows) as rows:
+        source = yield from move_to(session, at, len(inputs), rows, work)
+        advance = yield from compute(session, source[0], at, inputs, wants_of(operation.outputs), rows, work)
+        ensure_here(session)
         session.accept(
             at=at,
-            tokens=inputs.tolist() if model.keeps_tokens else (),
-            steps=len(inputs),
-            source_row=rows.hand_over(source),
-            new_row=rows.hand_over(target),
+            inputs=inputs,
+            source=(rows.hand_over(source[0]), source[1]),
+            target=(rows.hand_over(advance.row), session.new_number() if len(inputs) else source[1]),
+            checkpoints=advance.checkpoints,
             digest=content,
         )
+    yield from keeper.commit(session)
     if rewinds:
         observer.happened(Happening.REWOUND)
-    return _result(session, at, inputs, operation.outputs, outputs, work, repeated=None)
+    return _result(session, at, inputs, operation.outputs, advance, work, repeated=None)
 
 
 def refuse(operation: RefusedWrite) -> Running[WriteResult]:
@@ -119,57 +144,122 @@ def refuse(operation: RefusedWrite) -> Running[WriteResult]:
     yield  # makes this an operation like the others
 
 
-def restored(session: Session, position: int, rows: HeldRows, work: Work) -> Running[int]:
-    """A held row with the state of the present tape at `position`: a kept one, or recomputed from the nearest.
+def ensure_here(session: Session) -> None:
+    """Before a session changes. Raises SessionMoved when it left while the operation was computed."""
+    if session.gone:
+        raise SessionMoved(
+            f"another server has taken session {session.session_id!r} over. Nothing was applied; ask again"
+        )
 
-    Raises PositionNotRetained when it is not kept and the model's inputs are not on the tape.
+
+def move_to(
+    session: Session, position: int, steps: int, rows: HeldRows, work: Work
+) -> Running[tuple[int, int]]:
+    """Row (held) and number of the state at `position`, from which the tape is about to go on by some steps.
+
+    Before the tape changes, states are computed that writes need to be answered again and that only the present tape
+    gives. Raises PositionNotRetained when the state cannot be restored.
     """
-    kept, row = session.nearest_kept(position)
-    if kept == position:
-        return rows.share(row)
-    if not session.model.keeps_tokens:
-        positions = sorted({0, session.position, *(write.at for write in session.recent if write.on_tape)})
+    for leaving in session.leaving_tape(position, position + steps):
+        row, _ = yield from restored(session, leaving.at, rows, work)
+        leaving.row = rows.hand_over(row)
+    return (yield from restored(session, position, rows, work))
+
+
+def restored(session: Session, position: int, rows: HeldRows, work: Work) -> Running[tuple[int, int]]:
+    """Row (held) and number of the state of the present tape at `position`: a kept one, or computed from the nearest.
+
+    Raises PositionNotRetained when it is not kept and the inputs before it are not on the tape.
+    """
+    kept = session.kept_row(position)
+    if kept is not None:
+        return rows.share(kept[0]), kept[1]
+    nearest = session.nearest_kept(position)
+    if nearest is None:
         raise PositionNotRetained(
-            f"the state at position {position} is not kept. Positions that are: {', '.join(map(str, positions))}",
+            f"the state at position {position} is not kept. A write can go back to 0, and to anything from "
+            f"{session.oldest_restorable_position} to {session.position}",
             metadata={
                 **standing(session),
                 "oldest_restorable_position": str(session.oldest_restorable_position),
             },
         )
+    begin, where = nearest
+    if isinstance(where, Checkpoint):
+        source = rows.take()
+        session.model.engine.write_states([source], where.state[None])
+    else:
+        source = rows.share(where)
+    if begin == position:
+        return source, session.new_number()
     target = rows.take()
     yield work.job(
-        inputs=session.tokens(kept, position), source_row=rows.share(row), target_row=target, wants=NOTHING
+        inputs=session.tape.inputs(begin, position), source_row=source, target_row=target, wants=NOTHING
     )
-    return target
+    rows.give_back(source)
+    return target, session.new_number()
 
 
-def _compute(
-    session: Session, source: int, inputs: Inputs, outputs: OutputRequest, rows: HeldRows, work: Work
-) -> Running[tuple[Job | None, int]]:
-    """Runs the steps from `source`; the job with its outputs, if one was needed, and the row of the new state."""
-    wants = Wants(
+def compute(
+    session: Session, source: int, at: int, inputs: Inputs, wants: Wants, rows: HeldRows, work: Work
+) -> Running[Advance]:
+    """Runs the steps from the state of row `source`, which stays held, in pieces that end where a state is kept."""
+    every = session.model.checkpoint_steps
+    before_last = wants if wants.every_step else Wants(scores=wants.scores) if wants.scores else NOTHING
+    advance = Advance(jobs=[], row=source, checkpoints=[])
+    begin, end = 0, len(inputs)
+    needed = session.model.kept_inputs_steps
+    first_kept = 0 if needed is None else at + end - needed - every
+    if not end:
+        advance.row = rows.share(source)
+        if wants.per_step:
+            job = work.job(inputs=inputs, source_row=source, target_row=source, wants=wants)
+            advance.jobs.append(job)
+            yield job
+        return advance
+    while begin < end:
+        piece = min(end, begin + every - (at + begin) % every)
+        target = rows.take()
+        job = work.job(
+            inputs=inputs[begin:piece],
+            source_row=advance.row,
+            target_row=target,
+            wants=wants if piece == end else before_last,
+        )
+        advance.jobs.append(job)
+        yield job
+        if begin:
+            rows.give_back(advance.row)
+        advance.row = target
+        begin = piece
+        if (at + piece) % every == 0 and at + piece > first_kept:
+            state = session.model.engine.read_states([target])[0]
+            advance.checkpoints.append(
+                Checkpoint(position=at + piece, number=session.new_number(), state=state)
+            )
+    return advance
+
+
+def wants_of(outputs: OutputRequest) -> Wants:
+    """What a job answers so that a write can."""
+    return Wants(
         k=outputs.k or 0, every_step=outputs.every_step, scores=outputs.scores, vector=outputs.vector
     )
-    if not len(inputs):
-        target = rows.share(source)
-        if not wants.per_step:
-            return None, target
-    else:
-        target = rows.take()
-    job = work.job(inputs=inputs, source_row=source, target_row=target, wants=wants)
-    yield job
-    return job, target
 
 
 def _answer_again(
     session: Session, accepted: AcceptedWrite, inputs: Inputs, outputs: OutputRequest, work: Work
 ) -> Running[WriteResult]:
     """The answer of an accepted write, computed once more from the state before it; nothing moves."""
-    with HeldRows(session.model.rows) as rows:
-        job = None
-        if outputs.k is not None or outputs.scores or outputs.vector:
-            job, _ = yield from _compute(session, rows.share(accepted.row), inputs, outputs, rows, work)
-    return _result(session, accepted.at, inputs, outputs, job, work, repeated=accepted)
+    advance = None
+    if outputs.k is not None or outputs.scores or outputs.vector:
+        with HeldRows(session.model.rows) as rows:
+            if accepted.row is None:
+                row, _ = yield from restored(session, accepted.at, rows, work)
+            else:
+                row = rows.share(accepted.row)
+            advance = yield from compute(session, row, accepted.at, inputs, wants_of(outputs), rows, work)
+    return _result(session, accepted.at, inputs, outputs, advance, work, repeated=accepted)
 
 
 def _result(
@@ -177,19 +267,19 @@ def _result(
     at: int,
     inputs: Inputs,
     outputs: OutputRequest,
-    job: Job | None,
+    advance: Advance | None,
     work: Work,
     *,
     repeated: AcceptedWrite | None,
 ) -> WriteResult:
-    best = [] if job is None else job.best
+    best = [] if advance is None else advance.best
     first = at + 1 if outputs.every_step and len(inputs) else at + len(inputs)
     return WriteResult(
         session_id=session.session_id,
         state=work.state(session, repeated),
         timing=work.timing(),
         steps=tuple(_step(session, first + index, step) for index, step in enumerate(best)),
-        scores=np.array(job.scores, dtype=np.float32) if job is not None and outputs.scores else None,
+        scores=np.array(advance.scores, dtype=np.float32) if advance is not None and outputs.scores else None,
         token_ids=inputs.astype(np.int64) if outputs.scores else None,
         repeated=repeated is not None,
     )

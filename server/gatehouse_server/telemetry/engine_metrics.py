@@ -16,6 +16,13 @@ _SESSIONS: Mapping[Happening, str] = {
     Happening.SESSION_DELETED: "deleted",
     Happening.SESSION_EXPIRED: "expired",
     Happening.SESSION_REBUILT: "rebuilt",
+    Happening.SESSION_FORKED: "forked",
+    Happening.SESSION_IMPORTED: "imported",
+    Happening.SESSION_EVICTED: "evicted",
+    Happening.SESSION_RESTED: "rested",
+    Happening.SESSION_WOKEN: "woken",
+    Happening.SESSION_RECOVERED: "recovered",
+    Happening.SESSION_MOVED: "moved",
 }
 _WRITES: Mapping[Happening, str] = {
     Happening.WRITE_REPEATED: "repeated",
@@ -31,6 +38,7 @@ _DROPPED: Mapping[Happening, str] = {
 _REFUSED: Mapping[Happening, str] = {
     Happening.REFUSED_QUEUE_FULL: "queue_full",
     Happening.REFUSED_SESSIONS_FULL: "sessions_full",
+    Happening.REFUSED_STORE_LAGGING: "store_lagging",
 }
 
 _ONLINE_HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
@@ -46,6 +54,9 @@ _OFFLINE_HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "compute_seconds": ("Computing a batch of documents", OFFLINE_SECONDS),
     "batch_documents": ("Documents in a batch", BATCH_SIZES),
 }
+
+
+_STORE_CALLS = ("apply", "claim", "look", "remove", "list", "expire", "scrub", "count", "wait")
 
 
 class _ModelStatistics:
@@ -72,6 +83,8 @@ class EngineMetrics(Collector):
         self._happened = dict.fromkeys(Happening, 0)
         self._online: dict[str, _ModelStatistics] = {}
         self._offline: dict[str, _ModelStatistics] = {}
+        self._store_seconds = {kind: Bins(ONLINE_SECONDS) for kind in _STORE_CALLS}
+        self._store_failures = dict.fromkeys(_STORE_CALLS, 0)
         self._gauges: EngineGauges | None = None
 
     def happened(self, what: Happening, amount: int = 1) -> None:
@@ -113,6 +126,12 @@ class EngineMetrics(Collector):
             statistics.counts["steps"] += batch.steps
             statistics.counts["computed_steps"] += batch.computed_steps
 
+    def store_call(self, kind: str, seconds: float, failed: bool) -> None:
+        """The state store did something, or failed to."""
+        with self._lock:
+            self._store_seconds[kind].add(seconds)
+            self._store_failures[kind] += failed
+
     def gauges(self, gauges: EngineGauges) -> None:
         """The present fill."""
         self._gauges = gauges
@@ -124,7 +143,12 @@ class EngineMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The samples of a scrape."""
         with self._lock:
-            yield from [*self._happenings(), *self._online_families(), *self._offline_families()]
+            yield from [
+                *self._happenings(),
+                *self._online_families(),
+                *self._offline_families(),
+                *self._store_families(),
+            ]
         yield from self._gauge_families()
 
     def _happenings(self) -> Iterator[Metric]:
@@ -166,6 +190,18 @@ class EngineMetrics(Collector):
         yield from _counters("gatehouse_offline", helps, self._offline)
         yield from _histograms("gatehouse_offline", _OFFLINE_HISTOGRAMS, self._offline)
 
+    def _store_families(self) -> Iterator[Metric]:
+        seconds = HistogramMetricFamily(
+            "gatehouse_store_seconds", "Time that the state store took for a request", labels=["call"]
+        )
+        failures = CounterMetricFamily(
+            "gatehouse_store_failures", "Requests that the state store failed", labels=["call"]
+        )
+        for kind, bins in self._store_seconds.items():
+            seconds.add_metric([kind], buckets=bins.buckets(), sum_value=bins.total)
+            failures.add_metric([kind], self._store_failures[kind])
+        yield from (seconds, failures)
+
     def _gauge_families(self) -> Iterator[Metric]:
         gauges = self._gauges
         active = GaugeMetricFamily(
@@ -174,8 +210,26 @@ class EngineMetrics(Collector):
         for key, amount in (gauges.sessions_by_model if gauges else {}).items():
             active.add_metric(_name_and_version(key), amount)
         yield active
+        tiers = GaugeMetricFamily("gatehouse_sessions_by_tier", "Sessions by where they are", labels=["tier"])
+        sizes = GaugeMetricFamily(
+            "gatehouse_state_bytes", "Bytes that sessions take in memory", labels=["tier"]
+        )
+        if gauges is not None:
+            tiers.add_metric(["live"], gauges.live_sessions)
+            tiers.add_metric(["host"], gauges.packed_sessions)
+            tiers.add_metric(["store"], gauges.stored_sessions)
+            sizes.add_metric(["live"], gauges.state_bytes)
+            sizes.add_metric(["host"], gauges.packed_bytes)
+        yield from (tiers, sizes)
         yield GaugeMetricFamily(
-            "gatehouse_state_bytes", "Bytes of session states", value=gauges.state_bytes if gauges else 0
+            "gatehouse_store_unsaved_sessions",
+            "Sessions with something that the state store does not have yet",
+            value=gauges.unsaved_sessions if gauges else 0,
+        )
+        yield GaugeMetricFamily(
+            "gatehouse_store_lag_seconds",
+            "Age of the oldest change that the state store does not have yet",
+            value=gauges.lag_seconds if gauges else 0,
         )
         yield GaugeMetricFamily(
             "gatehouse_queue_depth", "Operations submitted and not yet answered", value=self.queue_depth()

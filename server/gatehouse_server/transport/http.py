@@ -28,9 +28,20 @@ class HttpServer:
     """
 
     def __init__(
-        self, *, host: str, port: int, metrics: WSGIApplication, unhealthy: Problems, unready: Problems
+        self,
+        *,
+        host: str,
+        port: int,
+        metrics: WSGIApplication,
+        unhealthy: Problems,
+        unready: Problems,
+        warnings: Problems = dict,
     ) -> None:
-        pages = {"/metrics": metrics, "/healthz": _page(unhealthy), "/readyz": _page(unready)}
+        pages = {
+            "/metrics": metrics,
+            "/healthz": _page(unhealthy, warnings),
+            "/readyz": _page(unready, warnings),
+        }
         try:
             self._server = make_server(
                 host, port, _router(pages), server_class=_ThreadingServer, handler_class=_Handler
@@ -79,11 +90,12 @@ def _router(pages: Mapping[str, WSGIApplication]) -> WSGIApplication:
     return application
 
 
-def _page(problems: Problems) -> WSGIApplication:
+def _page(problems: Problems, warnings: Problems) -> WSGIApplication:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found = dict(problems())
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-        return _answer(environ, start_response, status, {"ok": not found, "problems": found})
+        content = {"ok": not found, "problems": found, "warnings": dict(warnings())}
+        return _answer(environ, start_response, status, content)
 
     return application
 

@@ -1,0 +1,44 @@
+"""Opens the state store that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from gatehouse_server.app.failure import CannotStartError
+from gatehouse_server.errors import StoreDefect
+from gatehouse_server.settings import Settings
+from gatehouse_server.stores.port import SessionStore
+
+_log = structlog.get_logger(__name__)
+
+_SQLITE = "sqlite:"
+_REDIS = ("redis://", "rediss://", "unix://")
+
+
+def open_store(settings: Settings) -> SessionStore | None:
+    """The store, or None for `memory`. May take seconds: a file is checked as a whole. Raises CannotStartError."""
+    name = settings.state_store
+    try:
+        if name == "memory":
+            if settings.durability == "sync":
+                raise CannotStartError(
+                    "--durability sync needs something to store to. Name it with --state-store sqlite:PATH or redis://..."
+                )
+            return None
+        if name.startswith(_SQLITE) and len(name) > len(_SQLITE):
+            # Imported late: a server without a store needs neither.
+            from gatehouse_server.stores.sqlite import SqliteStore
+
+            path = Path(name.removeprefix(_SQLITE))
+            return SqliteStore(path, synchronous="full" if settings.durability == "sync" else "normal")
+        if name.startswith(_REDIS):
+            from gatehouse_server.stores.redis import RedisStore
+
+            return RedisStore(name)
+    except StoreDefect as defect:
+        raise CannotStartError(f"--state-store: {defect}") from defect
+    raise CannotStartError(
+        f"--state-store: {name!r} is none of memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://... and unix://..."
+    )

@@ -1,0 +1,145 @@
+"""What is told of sessions without using them: to their clients one by one, to operators all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+
+from gatehouse_server.sessions.keeper import Keeper
+from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.operations import ListStored
+from gatehouse_server.sessions.reception import Reception
+from gatehouse_server.sessions.record import Head, decode_head, unpack
+from gatehouse_server.sessions.residents import Packed, Residents
+from gatehouse_server.sessions.results import (
+    ResidentIds,
+    SessionLine,
+    SessionLines,
+    SessionState,
+    SessionView,
+)
+from gatehouse_server.sessions.steps import Running
+from gatehouse_server.sessions.views import line, state_of, state_of_head, state_of_summary, view
+from gatehouse_server.stores.port import Summary
+
+
+class Directory:
+    """Used by the engine thread. Nothing here postpones a session's expiry."""
+
+    def __init__(
+        self,
+        *,
+        residents: Residents,
+        keeper: Keeper,
+        reception: Reception,
+        limits: SessionLimits,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._residents = residents
+        self._keeper = keeper
+        self._reception = reception
+        self._limits = limits
+        self._clock = clock
+        self._wall_clock = wall_clock
+
+    def knows(self, session_id: str, busy: Container[str]) -> bool:
+        """Whether `view` can tell of a session now. In sync mode not while a write may yet turn out not to hold."""
+        if self._keeper.durability == "sync" and session_id in busy:
+            return False
+        return session_id in self._residents
+
+    def view(self, session_id: str) -> SessionView:
+        """Where a session in memory stands."""
+        session = self._residents.live(session_id)
+        if session is not None:
+            return self._reception.view_of(session)
+        packed = self._residents.packed(session_id)
+        assert packed is not None, "asked of sessions in memory only"
+        head = _head_of(packed)
+        return self._view(session_id, head.model, self._state_of(packed, head))
+
+    def find(self, session_id: str) -> Running[SessionView]:
+        """Where a session stands, wherever it is. One that only this process can have is brought into memory, since
+        its record can tell more than its summary.
+        """
+        if session_id in self._residents:
+            return self.view(session_id)
+        if not self._keeper.shared:
+            return self._reception.view_of((yield from self._reception.present(session_id)))
+        there = yield from self._look(session_id)
+        return self._view(
+            session_id, there.model, state_of_summary(there, now_unix_seconds=self._wall_clock())
+        )
+
+    def residents(self) -> ResidentIds:
+        """All sessions in memory."""
+        return ResidentIds(session_ids=tuple(self._residents))
+
+    def describe(self, session_ids: tuple[str, ...]) -> SessionLines:
+        """A line on each of some sessions in memory."""
+        lines = (self._line(session_id) for session_id in session_ids)
+        return SessionLines(lines=tuple(line for line in lines if line is not None))
+
+    def inspect(self, session_id: str) -> Running[SessionLine]:
+        """A line on one session, wherever it is."""
+        found = self._line(session_id)
+        return found if found is not None else self._stored_line((yield from self._look(session_id)))
+
+    def stored(self, operation: ListStored) -> Running[SessionLines]:
+        """The next page of the store; `last` is absent when that was all."""
+        if not self._keeper.keeps:
+            return SessionLines(lines=())
+        page = yield from self._keeper.after(operation.after, operation.limit)
+        return SessionLines(
+            lines=tuple(self._stored_line(summary) for summary in page),
+            last=page[-1].session_id if len(page) == operation.limit else None,
+        )
+
+    def _look(self, session_id: str) -> Running[Summary]:
+        if self._keeper.keeps:
+            there = yield from self._keeper.look(session_id)
+            if isinstance(there, Summary):
+                return there
+        raise self._reception.lost(session_id)
+
+    def _line(self, session_id: str) -> SessionLine | None:
+        session = self._residents.live(session_id)
+        if session is not None:
+            size_bytes = session.held_rows * session.model.engine.bytes_per_row
+            size_bytes += sum(checkpoint.state.nbytes for checkpoint in session.checkpoints)
+            size_bytes += (session.tape.end - session.tape.begin) * session.tape.step_bytes
+            state = state_of(session, expires_in_seconds=self._expires_in(session.expires_seconds))
+            return line(session_id, session.model.key, state, "live", size_bytes)
+        packed = self._residents.packed(session_id)
+        if packed is None:
+            return None
+        head = _head_of(packed)
+        return line(session_id, head.model, self._state_of(packed, head), "host", len(packed.content))
+
+    def _stored_line(self, summary: Summary) -> SessionLine:
+        state = state_of_summary(summary, now_unix_seconds=self._wall_clock())
+        return line(summary.session_id, summary.model, state, "store", summary.size_bytes)
+
+    def _state_of(self, packed: Packed, head: Head) -> SessionState:
+        if not self._keeper.keeps:
+            durable_revision = 0
+        elif packed.unsaved:
+            assert packed.stored is not None, "its books are kept while something is not stored"
+            durable_revision = packed.stored.revision
+        else:
+            durable_revision = head.revision
+        return state_of_head(
+            head,
+            durable_revision=durable_revision,
+            expires_in_seconds=self._expires_in(packed.expires_seconds),
+        )
+
+    def _view(self, session_id: str, model: str, state: SessionState) -> SessionView:
+        return view(session_id, model, state, self._limits, self._keeper.durability)
+
+    def _expires_in(self, expires_seconds: float) -> float:
+        return max(0.0, expires_seconds - self._clock())
+
+
+def _head_of(packed: Packed) -> Head:
+    return decode_head(unpack(packed.content)[0])

@@ -1,0 +1,81 @@
+"""Operations on a session, from finding it to the answer."""
+
+from __future__ import annotations
+
+from gatehouse_server.engine.observer import Observer
+from gatehouse_server.errors import ModelMismatch, SessionNotFound
+from gatehouse_server.sessions.hosting import Hosts
+from gatehouse_server.sessions.keeper import Keeper
+from gatehouse_server.sessions.operations import DeleteSession, EvictSession, RefusedWrite, Suggest, Write
+from gatehouse_server.sessions.reception import Reception
+from gatehouse_server.sessions.results import SessionDeleted, SuggestResult, WriteResult
+from gatehouse_server.sessions.session import Session
+from gatehouse_server.sessions.steps import Running
+from gatehouse_server.sessions.suggesting import check_suggests, suggest
+from gatehouse_server.sessions.work import Work
+from gatehouse_server.sessions.writing import write
+from gatehouse_server.stores.port import Tombstone
+
+
+class Performance:
+    """Used by the engine thread."""
+
+    def __init__(self, *, reception: Reception, hosts: Hosts, keeper: Keeper, observer: Observer) -> None:
+        self._reception = reception
+        self._hosts = hosts
+        self._keeper = keeper
+        self._observer = observer
+
+    def write(self, operation: Write, work: Work) -> Running[WriteResult]:
+        """Runs a write."""
+        session = yield from self._reception.present(operation.session_id)
+        if self._keeper.shared and _may_be_elsewhere(session, operation):
+            session = yield from self._reception.afresh(session)
+        work.runs_on(session)
+        return (yield from write(session, operation, work, self._keeper, self._observer))
+
+    def refuse(self, operation: RefusedWrite) -> Running[WriteResult]:
+        """Ends as the operation says, in its turn: the session is to know that a write of it was refused."""
+        try:
+            yield from self._reception.present(operation.session_id)
+        except SessionNotFound:
+            raise operation.error from None
+        raise operation.error
+
+    def suggest(self, operation: Suggest, session_id: str, work: Work) -> Running[SuggestResult]:
+        """Runs a suggestion, on a session that is made when there is none."""
+        rebuilt = operation.session_id is None
+        if not rebuilt:
+            try:
+                session = yield from self._reception.present(session_id)
+            except SessionNotFound:
+                rebuilt = True
+        if rebuilt:
+            model = self._hosts.suggesting(operation.model)
+            check_suggests(model, operation)
+            session = yield from self._reception.make_for_suggestion(model, session_id)
+        elif operation.model is not None and operation.model not in (session.model.key, session.model.name):
+            raise ModelMismatch(
+                f"session {session.session_id!r} runs on {session.model.key}, not on {operation.model}. "
+                "Use another session, or leave the model out"
+            )
+        work.runs_on(session)
+        return (yield from suggest(session, operation, work, self._keeper, self._observer, rebuilt=rebuilt))
+
+    def delete(self, operation: DeleteSession) -> Running[SessionDeleted]:
+        """Ends a session by its client's will."""
+        tombstone = Tombstone(why="SESSION_DELETED", request_id=operation.request_id)
+        yield from self._reception.end(operation.session_id, tombstone)
+        return SessionDeleted(session_id=operation.session_id)
+
+    def evict(self, operation: EvictSession) -> Running[SessionDeleted]:
+        """Ends a session by the operator's will."""
+        yield from self._reception.end(operation.session_id, Tombstone(why="SESSION_EVICTED"))
+        return SessionDeleted(session_id=operation.session_id)
+
+
+def _may_be_elsewhere(session: Session, operation: Write) -> bool:
+    """Whether a write looks as if another process had moved the session on, or does not say."""
+    if operation.revision is None or operation.incarnation is None:
+        return True
+    return operation.incarnation > session.incarnation or operation.revision > session.revision + 1

@@ -1,0 +1,33 @@
+"""What an operation can wait for. An operation is a generator: it yields steps, and is resumed when each is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from gatehouse_server.engine.job import Job
+
+
+class Wait(Enum):
+    """Something that comes by itself."""
+
+    FOR_ROOM = "room for one more live session"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStep:
+    """Something that the state store does. `begin` is given what to call with the result, or with the failure.
+
+    The operation is resumed with the result, or with StoreUnavailable.
+    """
+
+    begin: Callable[[Callable[[object], None]], None]
+
+
+Step = Job | StoreStep | Wait
+
+R = TypeVar("R")
+
+Running = Generator[Step, Any, R]
