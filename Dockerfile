@@ -31,6 +31,7 @@ ENV PATH="/opt/gatehouse/bin:${PATH}" \
     GATEHOUSE_HOST=0.0.0.0 \
     GATEHOUSE_HTTP_HOST=0.0.0.0
 USER 10001:10001
+# The operators' port listens on the container's loopback: `docker exec CONTAINER gatehouse sessions list`.
 EXPOSE 50051 8080
 # The start period covers loading torch and the models.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

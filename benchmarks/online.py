@@ -185,6 +185,8 @@ def gatehouse_command(models: Path, port: int, *options: str) -> list[str]:
             "serve",
             "--port",
             str(port),
+            "--admin-port",
+            str(free_port()),
             "--http-port",
             str(free_port()),
         ],

@@ -18,15 +18,15 @@ fetch() { # what one would use curl for, which is not everywhere
   python -c 'import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())' "$1"
 }
 
-read -r port http_port < <(python -c '
+read -r port admin_port http_port < <(python -c '
 import socket
-open_sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+open_sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*(each.getsockname()[1] for each in open_sockets))')
 target=localhost:$port
 
 log=$(mktemp)
 echo "Starting a server on $target, metrics on localhost:$http_port ..."
-gatehouse serve --port "$port" --http-port "$http_port" >"$log" 2>&1 &
+gatehouse serve --port "$port" --admin-port "$admin_port" --http-port "$http_port" >"$log" 2>&1 &
 server=$!
 stop() {
   kill "$server" 2>/dev/null || true
@@ -43,6 +43,7 @@ done
 show gatehouse models list --target "$target"
 show gatehouse suggest 'how are you do' --target "$target"
 show gatehouse suggest 'I would like to ' --json --target "$target"
+show gatehouse sessions list --admin-target "localhost:$admin_port"
 show gatehouse classify documents.jsonl -k 2 --target "$target"
 show gatehouse evaluate keyboard sentences.txt --target "$target"
 show gatehouse evaluate topics documents.jsonl --target "$target"

@@ -93,8 +93,9 @@ def test_an_unknown_name_is_an_error_everywhere(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client's target, and what Kubernetes sets for a service named gatehouse."""
+    """The client's targets, and what Kubernetes sets for a service named gatehouse."""
     monkeypatch.setenv("GATEHOUSE_TARGET", "localhost:1")
+    monkeypatch.setenv("GATEHOUSE_ADMIN_TARGET", "localhost:2")
     monkeypatch.setenv("GATEHOUSE_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("GATEHOUSE_PORT_50051_TCP_ADDR", "10.0.0.1")
     assert load_settings().port == 50051

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar
 
 import grpc
 
-from gatehouse import failures
+from gatehouse import failures, requests
 from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
 from gatehouse.patience import Deadline, pauses
-from gatehouse.v1 import online_pb2, online_pb2_grpc
+from gatehouse.v1 import online_pb2_grpc
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -38,14 +38,16 @@ def call(
 def insist(attempt: Callable[[float], Response], timeout_seconds: float) -> Response:
     """Makes an attempt (it gets its share of the time, in seconds) again until it is answered or time is up.
 
-    Only for what may be done twice without harm.
+    Only for what may be done twice without harm. A server that tells how long to wait is obeyed.
     """
     deadline = Deadline(timeout_seconds)
     for wanted_seconds in pauses():
         try:
             return attempt(deadline.attempt_seconds())
-        except (UnavailableError, DeadlineExceededError):
-            pause_seconds = deadline.pause_seconds(wanted_seconds)
+        except (UnavailableError, DeadlineExceededError) as error:
+            pause_seconds = deadline.pause_seconds(
+                wanted_seconds, told_seconds=error.retry_after_seconds or 0.0
+            )
             if pause_seconds is None:
                 raise
         time.sleep(pause_seconds)
@@ -53,9 +55,9 @@ def insist(attempt: Callable[[float], Response], timeout_seconds: float) -> Resp
 
 
 def delete_session(stub: online_pb2_grpc.OnlineServiceStub, session_id: str, timeout_seconds: float) -> None:
-    """Ends a session. That it was deleted before is fine: perhaps by a first attempt."""
-    request = online_pb2.DeleteSessionRequest(session_id=session_id)
+    """Ends a session, however often that has to be asked. That it was deleted before is fine."""
+    request = requests.delete_session(session_id)
     try:
-        call(stub.DeleteSession, request, timeout_seconds)
+        insist(lambda seconds: call(stub.DeleteSession, request, seconds), timeout_seconds)
     except SessionDeletedError:
         return

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-# Calls that may be made twice without harm: Suggest takes the text as the truth, creation carries a request
-# id, the others read or delete. Writes are not here: a session repeats its own writes, under one revision,
-# for longer than a retry policy can (five attempts).
+# Calls that may be made twice without harm: Suggest takes the text as the truth, creation carries a request id, the
+# others read, or end a session for good. Not here are those that the client repeats itself for longer than a retry
+# policy can (five attempts): writes, forks, exports, imports and deletions.
 _RETRIED_METHODS = (
     ("gatehouse.v1.OnlineService", "Suggest"),
     ("gatehouse.v1.OnlineService", "CreateSession"),
     ("gatehouse.v1.OnlineService", "GetSession"),
-    ("gatehouse.v1.OnlineService", "DeleteSession"),
     ("gatehouse.v1.OfflineService", "Classify"),
     ("gatehouse.v1.ModelService", "ListModels"),
     ("gatehouse.v1.ModelService", "GetModel"),
+    ("gatehouse.v1.AdminService", "InspectSession"),
+    ("gatehouse.v1.AdminService", "EvictSession"),
 )
 
 _SERVICE_CONFIG = {
@@ -33,6 +34,7 @@ _SERVICE_CONFIG = {
     ]
 }
 
+# As much as the server takes and sends; gRPC's own limit, 4 MiB, is less than the export of a long session.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import grpc
 
@@ -18,6 +18,9 @@ from gatehouse.results import Classification, Suggestions
 from gatehouse.session import Session
 from gatehouse.stream import Stream
 from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2, offline_pb2_grpc, online_pb2, online_pb2_grpc
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 
 class Client:
@@ -80,13 +83,51 @@ class Client:
         may.
         """
         request = requests.create_session(model, session_id)
-        response = calls.call(self._online.CreateSession, request, self._seconds(timeout_seconds))
+        response = self._insist(self._online.CreateSession, request, timeout_seconds)
         return self._handle(Ledger(response.session))
 
     def attach(self, session_id: str, *, timeout_seconds: float | None = None) -> Session:
         """A session that exists, from where it stands. SessionNotFoundError when it does not."""
         request = online_pb2.GetSessionRequest(session_id=session_id)
-        response = calls.call(self._online.GetSession, request, self._seconds(timeout_seconds))
+        response = self._insist(self._online.GetSession, request, timeout_seconds)
+        return self._handle(Ledger(response.session))
+
+    def fork(
+        self,
+        source: str,
+        *,
+        session_id: str | None = None,
+        at: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Session:
+        """Makes a session with the tape and the state that the session `source` has at a position, by default at
+        its end. From then on each goes its own way.
+
+        SessionNotFoundError when there is no source, SessionExistsError when the id is taken, InvalidInputError or
+        PositionNotRetainedError when there is no such position, OverloadedError as for `session`.
+        """
+        request = requests.fork_session(source, session_id, at)
+        response = self._insist(self._online.ForkSession, request, timeout_seconds)
+        return self._handle(Ledger(response.session))
+
+    def export_session(self, session_id: str, *, timeout_seconds: float | None = None) -> bytes:
+        """A session as bytes, for `import_session` on this server or another one of the same model. It lives on.
+
+        The bytes hold the tape, sealed against changes but not encrypted: keep them as you keep what users write.
+        """
+        request = online_pb2.ExportSessionRequest(session_id=session_id)
+        return self._insist(self._online.ExportSession, request, timeout_seconds).blob
+
+    def import_session(
+        self, blob: bytes, *, session_id: str | None = None, timeout_seconds: float | None = None
+    ) -> Session:
+        """Makes a session from what `export_session` gave; it goes on where that one stood.
+
+        InvalidInputError when the bytes are no export or were altered (see its `reason`), ModelNotFoundError or
+        ModelMismatchError when the server has not that very model, SessionExistsError when the id is taken.
+        """
+        request = requests.import_session(blob, session_id)
+        response = self._insist(self._online.ImportSession, request, timeout_seconds)
         return self._handle(Ledger(response.session))
 
     def delete_session(self, session_id: str, *, timeout_seconds: float | None = None) -> None:
@@ -173,6 +214,17 @@ class Client:
 
     def _carry_write(self, write: online_pb2.SessionWrite, timeout_seconds: float) -> online_pb2.WriteResult:
         return calls.call(self._online.Write, online_pb2.WriteRequest(write=write), timeout_seconds).result
+
+    def _insist(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_seconds: float | None,
+    ) -> Response:
+        """Calls again and again until there is an answer: for what may be done twice without harm."""
+        return calls.insist(
+            lambda seconds: calls.call(method, request, seconds), self._seconds(timeout_seconds)
+        )
 
     def _seconds(self, timeout_seconds: float | None) -> float:
         return self._timeout_seconds if timeout_seconds is None else timeout_seconds

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -14,14 +16,24 @@ from gatehouse.results import (
     Candidate,
     Classification,
     LabelScore,
+    SessionLine,
     SessionState,
     StepOutput,
     Suggestion,
     Suggestions,
+    Tier,
     Timing,
     WriteResult,
 )
-from gatehouse.v1 import model_pb2, offline_pb2, online_pb2, session_pb2
+from gatehouse.v1 import admin_pb2, model_pb2, offline_pb2, online_pb2, session_pb2
+
+_TIERS: Mapping[int, Tier] = MappingProxyType(
+    {
+        admin_pb2.SESSION_TIER_LIVE: "live",
+        admin_pb2.SESSION_TIER_HOST: "host",
+        admin_pb2.SESSION_TIER_STORE: "store",
+    }
+)
 
 
 def session_state(message: session_pb2.SessionState) -> SessionState:
@@ -65,6 +77,17 @@ def write_result(message: online_pb2.WriteResult) -> WriteResult:
         token_ids=tuple(message.token_ids),
         repeated=message.repeated_write,
         timing=_timing(message.timing),
+    )
+
+
+def session_line(message: admin_pb2.SessionLine) -> SessionLine:
+    """What an operator is told of a session."""
+    return SessionLine(
+        session=message.session_id,
+        model=message.model,
+        tier=_TIERS.get(message.tier, "unknown"),
+        state=session_state(message.state),
+        size_bytes=message.size_bytes,
     )
 
 

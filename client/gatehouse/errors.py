@@ -2,7 +2,8 @@
 join.
 
 GatehouseError
-├── UnavailableError              no answer: unreachable, shutting down, or the connection broke
+├── UnavailableError              no answer: unreachable, shutting down, the connection broke, no state store
+│   └── SessionMovedError         another replica took the session over; asked again, it comes back
 ├── DeadlineExceededError         no answer in time (also a TimeoutError)
 ├── OverloadedError               a queue, the session table or memory is full; see `retry_after_seconds`
 ├── InvalidInputError             malformed or out of range (also a ValueError); see `violations`
@@ -12,7 +13,7 @@ GatehouseError
 │   └── TapeFullError             the tape has reached its greatest length
 ├── NotFoundError
 │   ├── ModelNotFoundError        no model of that name or version
-│   └── SessionNotFoundError      no such session; `reason` tells what became of it
+│   └── SessionNotFoundError      no such session; `reason` tells what became of it (also a SessionLostError)
 │       ├── SessionUnknownError   it never was, or its end is forgotten
 │       ├── SessionExpiredError   it was idle for too long
 │       ├── SessionDeletedError   somebody deleted it
@@ -20,12 +21,17 @@ GatehouseError
 ├── SessionExistsError            the identifier of a session to be made is taken
 ├── RevisionError                 says where the server stands: `incarnation`, `revision`, `position`
 │   ├── RevisionConflictError     an older revision, or other content than the write accepted under it
-│   ├── StateBehindError          the server has less of the session than the client, or another life of it
+│   ├── StateBehindError          what the server lost cannot be sent again (also a SessionLostError)
 │   └── PrecedingWriteRefusedError  an earlier write of the same pipeline was refused
 ├── PreconditionError
 │   ├── ModelFailedError          the model is known, but could not be loaded
-│   └── ModelMismatchError        the session runs on another model than the call names
+│   ├── ModelMismatchError        the session runs on another model than the call names
+│   └── ModelNotLoadedError       the session is kept, but its model is not served now
 ├── AccessError                   no or wrong credentials
+├── SessionLostError              cannot be resumed: start again from `restart_position`
+│   ├── StateBehindError          see above
+│   ├── SessionNotFoundError      see above
+│   └── SessionDamagedError       what is stored of the session cannot be read (also a ServerError)
 ├── ServerError                   the server failed; its log has more under the id in `metadata`
 ├── UnansweredWriteError          an earlier write of this session has no answer: `repeat` or `refresh`
 └── DuplicateDocumentError        two documents with one id at the same time (also a ValueError)
@@ -72,7 +78,26 @@ class GatehouseError(Exception):
 
 
 class UnavailableError(GatehouseError):
-    """No answer: the server cannot be reached, is shutting down, or the connection broke."""
+    """No answer: the server cannot be reached, is shutting down, the connection broke, or its state store does not
+    answer or lags too far behind (`reason` STORE_UNAVAILABLE or STORE_LAGGING).
+    """
+
+
+class SessionMovedError(UnavailableError):
+    """Another replica has taken the session over, so nothing that lasts was done here. Asked again, the session
+    is found; writes of a session do so by themselves.
+    """
+
+
+class SessionLostError(GatehouseError):
+    """The session cannot go on by itself. The message says what to do; `restart_position` is the position from
+    which the application has to give its steps again.
+    """
+
+    @property
+    def restart_position(self) -> int:
+        """How many steps are still there: 0 unless the server has some of them."""
+        return 0
 
 
 class DeadlineExceededError(GatehouseError, TimeoutError):
@@ -111,8 +136,8 @@ class ModelNotFoundError(NotFoundError):
     """No model of that name or version is served."""
 
 
-class SessionNotFoundError(NotFoundError):
-    """There is no such session (any more)."""
+class SessionNotFoundError(NotFoundError, SessionLostError):
+    """There is no such session (any more). To go on, make one and write from position 0."""
 
 
 class SessionUnknownError(SessionNotFoundError):
@@ -162,10 +187,16 @@ class RevisionConflictError(RevisionError):
     """Somebody else wrote to the session: the revision is taken by another write."""
 
 
-class StateBehindError(RevisionError):
-    """The server has less of the session than this client, or a later life of it: replay from where it
-    stands.
+class StateBehindError(RevisionError, SessionLostError):
+    """The server has less of the session than this client, or another tape, and this client's writes cannot mend
+    it: some are no longer kept, or somebody else wrote in between. `refresh()`, then write from
+    `restart_position`, which is where the server stands.
     """
+
+    @property
+    def restart_position(self) -> int:
+        """Where the server stands."""
+        return self.position or 0
 
 
 class PrecedingWriteRefusedError(RevisionError):
@@ -186,12 +217,22 @@ class ModelMismatchError(PreconditionError):
     """The session stays on its own model, and the call names another one."""
 
 
+class ModelNotLoadedError(PreconditionError):
+    """The session is kept, but the model that it runs on is not served now, or has changed."""
+
+
 class AccessError(GatehouseError):
     """No or wrong credentials, or not allowed."""
 
 
 class ServerError(GatehouseError):
     """The server failed, or does not know the call."""
+
+
+class SessionDamagedError(ServerError, SessionLostError):
+    """What the server's store holds of the session cannot be read. It is kept for the operator to look at. To go
+    on, make another session and write from position 0.
+    """
 
 
 class UnansweredWriteError(GatehouseError):

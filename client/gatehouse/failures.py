@@ -15,6 +15,7 @@ _BY_REASON: dict[str, type[GatehouseError]] = {
     "MODEL_NOT_FOUND": errors.ModelNotFoundError,
     "MODEL_FAILED": errors.ModelFailedError,
     "MODEL_MISMATCH": errors.ModelMismatchError,
+    "MODEL_NOT_LOADED": errors.ModelNotLoadedError,
     "SESSION_UNKNOWN": errors.SessionUnknownError,
     "SESSION_EXPIRED": errors.SessionExpiredError,
     "SESSION_DELETED": errors.SessionDeletedError,
@@ -23,6 +24,8 @@ _BY_REASON: dict[str, type[GatehouseError]] = {
     "REVISION_CONFLICT": errors.RevisionConflictError,
     "PRECEDING_WRITE_REFUSED": errors.PrecedingWriteRefusedError,
     "STATE_BEHIND": errors.StateBehindError,
+    "SESSION_MOVED": errors.SessionMovedError,
+    "SESSION_DAMAGED": errors.SessionDamagedError,
     "POSITION_NOT_RETAINED": errors.PositionNotRetainedError,
     "TAPE_FULL": errors.TapeFullError,
 }
@@ -43,6 +46,16 @@ _BY_CODE: dict[grpc.StatusCode, type[GatehouseError]] = {
     grpc.StatusCode.UNAUTHENTICATED: errors.AccessError,
     grpc.StatusCode.PERMISSION_DENIED: errors.AccessError,
 }
+
+# What the server says only after it has looked whether it knows the write, or would have said of the same
+# write each time.
+_SETTLING = (
+    errors.InvalidInputError,
+    errors.OutOfRangeError,
+    errors.RevisionConflictError,
+    errors.SessionLostError,
+    errors.ModelMismatchError,
+)
 
 _CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -115,10 +128,16 @@ def _class_of(code: grpc.StatusCode, reason: str | None, message: str) -> type[G
     return _BY_CODE.get(code, errors.ServerError)
 
 
-def leaves_doubt(error: GatehouseError) -> bool:
+def leaves_doubt(error: GatehouseError, *, doubted: bool = False) -> bool:
     """True when a write that failed so may have been applied nevertheless.
 
-    Only an answer of the server that names its reason is certain; UNAVAILABLE is not even then, since a
-    server that lost sight of its own store answers so too.
+    Only an answer of the server that names its reason is certain. UNAVAILABLE is not even then: a server that
+    lost sight of its store does not know what the store did, and of a session that moved another replica knows
+    more. When an earlier attempt at the write left doubt (`doubted`), refusing this attempt (too late, too busy,
+    model not there now) settles nothing; only an answer that says what became of the write does.
     """
-    return error.reason is None or isinstance(error, (errors.UnavailableError, errors.ServerError))
+    if isinstance(error, errors.SessionLostError):
+        return False
+    if error.reason is None or isinstance(error, (errors.UnavailableError, errors.ServerError)):
+        return True
+    return doubted and not isinstance(error, _SETTLING)

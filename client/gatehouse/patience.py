@@ -38,9 +38,12 @@ class Deadline:
         remaining = self.remaining_seconds()
         return min(remaining, max(_SHORTEST_ATTEMPT_SECONDS, remaining / 2))
 
-    def pause_seconds(self, wanted_seconds: float) -> float | None:
+    def pause_seconds(self, wanted_seconds: float, *, told_seconds: float = 0.0) -> float | None:
         """How long to pause before the next attempt, which is to have its share too; None when it is too
         late.
+
+        `told_seconds` is how long the server told to wait at least. The pause comes on top, so that those who
+        were told the same do not come back all at once.
         """
-        remaining = self.remaining_seconds()
-        return min(wanted_seconds, remaining / 2) if remaining > _FIRST_PAUSE_SECONDS else None
+        remaining = self.remaining_seconds() - told_seconds
+        return told_seconds + min(wanted_seconds, remaining / 2) if remaining > _FIRST_PAUSE_SECONDS else None

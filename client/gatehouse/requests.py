@@ -41,9 +41,24 @@ def suggest(
 
 def create_session(model: str, session_id: str | None) -> online_pb2.CreateSessionRequest:
     """The creation of a session, under a request id of its own, so that it may be sent again."""
-    return online_pb2.CreateSessionRequest(
-        model=model, session_id=session_id or "", request_id=uuid.uuid4().hex
+    return online_pb2.CreateSessionRequest(model=model, session_id=session_id or "", request_id=_request_id())
+
+
+def fork_session(source: str, session_id: str | None, at: int | None) -> online_pb2.ForkSessionRequest:
+    """The fork of a session, likewise."""
+    return online_pb2.ForkSessionRequest(
+        session_id=source, new_session_id=session_id or "", at=at, request_id=_request_id()
     )
+
+
+def import_session(blob: bytes, session_id: str | None) -> online_pb2.ImportSessionRequest:
+    """The import of a session, likewise."""
+    return online_pb2.ImportSessionRequest(blob=blob, session_id=session_id or "", request_id=_request_id())
+
+
+def delete_session(session_id: str) -> online_pb2.DeleteSessionRequest:
+    """The end of a session, likewise."""
+    return online_pb2.DeleteSessionRequest(session_id=session_id, request_id=_request_id())
 
 
 def classify_options(k: int | None, truncate: bool) -> offline_pb2.ClassifyOptions:
@@ -86,6 +101,10 @@ def set_timeout(
     fraction, whole = math.modf(timeout_seconds)
     operation.timeout.seconds = int(whole)
     operation.timeout.nanos = int(fraction * 1e9)
+
+
+def _request_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _from_rows(rows: Sequence[Sequence[float]]) -> online_pb2.FeatureSequence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from gatehouse.errors import GatehouseError
 
@@ -123,6 +124,25 @@ class WriteResult:
     def vector(self) -> memoryview[float] | None:
         """The whole output after the last step; None when it was not asked for."""
         return self.outputs[-1].vector if self.outputs else None
+
+
+Tier = Literal["live", "host", "store", "unknown"]
+"""Where the server keeps a session: ready for its next step, packed in memory, in the state store alone; `unknown`
+when the server is newer than this client.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLine:
+    """What an operator is told of a session. `size_bytes` is what it takes where it is. How far back it can go
+    (`state.oldest_restorable_position`) is not told.
+    """
+
+    session: str
+    model: str
+    tier: Tier
+    state: SessionState
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,9 @@ async def test_calls_end_and_liveness_fails(tmp_path: Path, monkeypatch: pytest.
         raise MemoryError("in the middle of a tick")
 
     monkeypatch.setattr(SessionLane, "run", fail)
-    gatehouse = Gatehouse(Settings(models=(tmp_path,), embedded_models=False, port=0, http_port=0))
+    gatehouse = Gatehouse(
+        Settings(models=(tmp_path,), embedded_models=False, port=0, admin_port=0, http_port=0)
+    )
     ports = await gatehouse.start()
     readiness = gatehouse._readiness
     assert readiness.unhealthy() == readiness.unready() == {}

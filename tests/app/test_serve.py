@@ -23,6 +23,8 @@ from tests.tiny import write_tiny_classifier, write_tiny_keyboard
 ONLINE: Any = online_pb2
 OFFLINE: Any = offline_pb2
 
+PORTS = ("--port", "--admin-port", "--http-port")
+FREE_PORTS = [word for flag in PORTS for word in (flag, "0")]
 SERVE = [sys.executable, "-c", "from gatehouse_server.app.command import serve; serve()"]
 
 
@@ -62,7 +64,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(models: Path) -> Iterator[Server]:
     """A server on free ports that has not yet said where it listens."""
-    arguments = ["--no-embedded-models", "--models", str(models), "--port", "0", "--http-port", "0"]
+    arguments = ["--no-embedded-models", "--models", str(models), *FREE_PORTS]
     with subprocess.Popen(
         [*SERVE, *arguments, "--drain-grace-seconds", "30"], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -82,18 +84,17 @@ def server(models: Path) -> Iterator[Server]:
 )
 def test_what_hinders_the_start_is_one_line(arguments: list[str], told: str) -> None:
     """It names what to change, without a traceback; the exit code is 2."""
-    assert told in cannot_start("--http-port", "0", *arguments)
+    assert told in cannot_start(*FREE_PORTS, *arguments)
 
 
-@pytest.mark.parametrize("flag", ["--port", "--http-port"])
+@pytest.mark.parametrize("flag", PORTS)
 def test_a_taken_port_is_one_line_with_the_flag(models: Path, flag: str) -> None:
-    """Whichever of the two."""
+    """Whichever of the three."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        other = "--http-port" if flag == "--port" else "--port"
-        line = cannot_start(*["--no-embedded-models", "--models", str(models), flag, str(port), other, "0"])
+        line = cannot_start(*["--no-embedded-models", "--models", str(models), *FREE_PORTS, flag, str(port)])
     assert f"127.0.0.1:{port}" in line
     assert f"Choose another with {flag} or" in line
 

@@ -10,9 +10,14 @@ from click.testing import CliRunner, Result
 from gatehouse.command.main import gatehouse
 
 
-def run(*arguments: str | Path, stdin: str | bytes | None = None, target: str | None = None) -> Result:
-    """Runs `gatehouse` with arguments; a target goes in through the environment."""
-    environment = {"GATEHOUSE_TARGET": target}
+def run(
+    *arguments: str | Path,
+    stdin: str | bytes | None = None,
+    target: str | None = None,
+    admin_target: str | None = None,
+) -> Result:
+    """Runs `gatehouse` with arguments; targets go in through the environment."""
+    environment = {"GATEHOUSE_TARGET": target, "GATEHOUSE_ADMIN_TARGET": admin_target}
     return CliRunner(env=environment).invoke(
         gatehouse, [str(argument) for argument in arguments], input=stdin
     )

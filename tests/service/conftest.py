@@ -22,14 +22,22 @@ class Served:
     """Where a server listens, and what it serves."""
 
     target: str
+    admin: str
     http: str
     models: Path
 
 
 def start(*options: str) -> tuple[subprocess.Popen[str], str, str]:
     """Starts a server on free ports; the process and its gRPC and HTTP addresses, once it serves."""
+    process, serving = launch(*options)
+    return process, serving["grpc"], serving["http"]
+
+
+def launch(*options: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """Starts a server on free ports; the process, and what its log says when it serves (`grpc`, `admin`, `http`)."""
+    ports = ["--port", "0", "--admin-port", "0", "--http-port", "0"]
     process = subprocess.Popen(
-        [str(GATEHOUSE), "serve", "--port", "0", "--http-port", "0", "--log-format", "json", *options],
+        [str(GATEHOUSE), "serve", *ports, "--log-format", "json", *options],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -39,7 +47,7 @@ def start(*options: str) -> tuple[subprocess.Popen[str], str, str]:
     for line in process.stderr:
         lines.append(line)
         if line.startswith("{") and (event := json.loads(line))["event"] == "serving":
-            return process, event["grpc"], event["http"]
+            return process, event
     raise AssertionError(f"the server ended before it served: {''.join(lines)}")
 
 
@@ -59,10 +67,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_tiny_features(models / "motion" / "1")
     write_tiny_features(models / "broken" / "1")
     (models / "broken" / "1" / "model.safetensors").write_bytes(b"not safetensors")
-    process, target, http = start(
+    process, serving = launch(
         *["--models", str(models), "--no-embedded-models", "--max-document-steps", "1000"],
     )
-    yield Served(target=target, http=http, models=models)
+    yield Served(target=serving["grpc"], admin=serving["admin"], http=serving["http"], models=models)
     assert stop(process) == 0
 
 

@@ -48,6 +48,11 @@ def failed(call: Callable[[], Any]) -> Failure:
     """Makes a call that has to fail, and reads how."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    status = rpc_status.from_call(cast(grpc.Call, caught.value))
-    assert status is not None, f"a failure without details: {caught.value}"
+    return failure_in(caught.value)
+
+
+def failure_in(error: grpc.RpcError) -> Failure:
+    """Reads how a call failed."""
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    assert status is not None, f"a failure without details: {error}"
     return failure_of(status)

@@ -23,6 +23,7 @@ from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.operations import RefusedWrite
 from gatehouse_server.sessions.results import SessionState, StepOutput, Timing, WriteResult
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.transport.admin import AdminServicer
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.document_flow import DocumentLimits, Services
 from gatehouse_server.transport.health import Health
@@ -31,7 +32,15 @@ from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
 from gatehouse_server.transport.online_stream import StreamLimits
-from gatehouse_server.transport.server import SERVICES, Servicers, bind, build_server
+from gatehouse_server.transport.server import (
+    ADMIN_SERVICES,
+    SERVICES,
+    AdminServicers,
+    Servicers,
+    bind,
+    build_admin_server,
+    build_server,
+)
 from google.rpc import error_details_pb2, status_pb2
 
 STATE = SessionState(
@@ -142,7 +151,7 @@ class Happenings(SilentObserver):
 
 @dataclass(frozen=True)
 class Stage:
-    """A running server and a channel to it."""
+    """A running server, and channels to its ports for users and for operators."""
 
     engine: PlayedEngine
     happenings: Happenings
@@ -150,6 +159,7 @@ class Stage:
     departure: Departure
     health: Health
     channel: grpc.aio.Channel
+    admin_channel: grpc.aio.Channel
     port: int
 
 
@@ -162,10 +172,11 @@ async def stage(
     document_limits: DocumentLimits | None = None,
     channel_options: Sequence[tuple[str, Any]] = (),
 ) -> AsyncIterator[Stage]:
-    """Serves with a played engine on a free port of the loopback."""
+    """Serves with a played engine on free ports of the loopback."""
     engine, happenings, metrics, departure = PlayedEngine(play), Happenings(), Metrics(), Departure()
     as_engine = cast(Engine, engine)
     health = Health(services=SERVICES, registry=registry)
+    admin_health = Health(services=ADMIN_SERVICES, registry=registry)
     with ThreadPoolExecutor(max_workers=1) as executor:
         services = Services(
             engine=as_engine,
@@ -187,18 +198,27 @@ async def stage(
             models=ModelServicer(registry),
             health=health,
         )
+        admin_servicers = AdminServicers(
+            admin=AdminServicer(engine=as_engine, observer=happenings), health=admin_health
+        )
         server = build_server(servicers, CallInterceptor(metrics.requests, departure))
-        port = bind(server, "127.0.0.1", 0)
+        admin_server = build_admin_server(admin_servicers, CallInterceptor(metrics.requests, Departure()))
+        port, admin_port = bind(server, "127.0.0.1", 0), bind(admin_server, "127.0.0.1", 0)
+        for each in (health, admin_health):
+            await each.prepare()
+            await each.begin()
         await server.start()
-        await health.prepare()
-        await health.begin()
+        await admin_server.start()
+        options = list(channel_options)
         try:
-            async with grpc.aio.insecure_channel(
-                f"127.0.0.1:{port}", options=list(channel_options)
-            ) as channel:
-                yield Stage(engine, happenings, metrics, departure, health, channel, port)
+            async with (
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel,
+                grpc.aio.insecure_channel(f"127.0.0.1:{admin_port}", options=options) as admin_channel,
+            ):
+                yield Stage(engine, happenings, metrics, departure, health, channel, admin_channel, port)
         finally:
             await server.stop(grace=None)
+            await admin_server.stop(grace=None)
 
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:

@@ -1,11 +1,19 @@
 """Results become messages without loss."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from gatehouse.v1 import online_pb2, session_pb2
-from gatehouse_server.sessions.results import SessionView, StepOutput, Suggestion, SuggestResult, WriteResult
+from gatehouse_server.sessions.results import (
+    Durability,
+    SessionView,
+    StepOutput,
+    Suggestion,
+    SuggestResult,
+    WriteResult,
+)
 from gatehouse_server.transport.durations import fill_duration
 from gatehouse_server.transport.encoding import (
     fill_session,
@@ -15,6 +23,16 @@ from gatehouse_server.transport.encoding import (
 )
 
 from tests.transport.stage import STATE, TIMING, step_output
+
+VIEW = SessionView(
+    session_id="s",
+    model="keyboard@1",
+    state=STATE,
+    max_unanswered_writes=8,
+    max_write_steps=4096,
+    max_tape_steps=10**6,
+    durability="none",
+)
 
 
 def test_a_write_result_is_told_whole() -> None:
@@ -62,18 +80,25 @@ def test_a_suggestion_is_told_whole() -> None:
 
 def test_a_session_tells_its_limits() -> None:
     """The limits that a client has to keep are in the message."""
-    view = SessionView(
-        session_id="s",
-        model="keyboard@1",
-        state=STATE,
-        max_unanswered_writes=8,
-        max_write_steps=4096,
-        max_tape_steps=10**6,
-    )
     message = session_pb2.Session()
-    fill_session(message, view)
+    fill_session(message, VIEW)
     assert (message.model, message.max_unanswered_writes) == ("keyboard@1", 8)
     assert (message.max_write_steps, message.max_tape_steps) == (4096, 10**6)
+
+
+@pytest.mark.parametrize(
+    ("durability", "told"),
+    [
+        ("none", session_pb2.DURABILITY_NONE),
+        ("async", session_pb2.DURABILITY_ASYNC),
+        ("sync", session_pb2.DURABILITY_SYNC),
+    ],
+)
+def test_a_session_tells_what_it_outlives(durability: Durability, told: int) -> None:
+    """A client keeps its writes, or need not, by this."""
+    message = session_pb2.Session()
+    fill_session(message, replace(VIEW, durability=durability))
+    assert message.durability == told
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.999999999, 1.0, 3661.25])

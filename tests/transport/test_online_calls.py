@@ -1,6 +1,7 @@
 """Unary calls of OnlineService: the engine's answer, or its refusal as the status of the call."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,14 +12,25 @@ from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, Overloaded, RevisionConflict, SessionNotFound
 from gatehouse_server.models.registry import Registry
-from gatehouse_server.sessions.operations import CreateSession, DeleteSession, GetSession, Suggest, Write
+from gatehouse_server.sessions.operations import (
+    CreateSession,
+    DeleteSession,
+    ExportSession,
+    ForkSession,
+    GetSession,
+    ImportSession,
+    Suggest,
+    Write,
+)
 from gatehouse_server.sessions.results import (
     SessionDeleted,
+    SessionExport,
     SessionView,
     Suggestion,
     SuggestResult,
     WriteResult,
 )
+from gatehouse_server.transport.message_size import MAX_BLOB_BYTES, MAX_MESSAGE_BYTES
 
 from tests.transport.stage import (
     STATE,
@@ -40,12 +52,13 @@ VIEW = SessionView(
     max_unanswered_writes=8,
     max_write_steps=4096,
     max_tape_steps=10**6,
+    durability="async",
 )
 MOVE = ONLINE.WriteRequest(write={"session_id": "s", "at": 0})
 
 
 async def test_each_call_reaches_the_engine_and_answers(registry: Registry) -> None:
-    """All five unary calls go through, each with an operation of its own kind."""
+    """All unary calls go through, each with an operation of its own kind."""
     suggested = SuggestResult(
         session_id="s",
         state=STATE,
@@ -60,6 +73,9 @@ async def test_each_call_reaches_the_engine_and_answers(registry: Registry) -> N
         Suggest: suggested,
         CreateSession: VIEW,
         GetSession: VIEW,
+        ForkSession: VIEW,
+        ExportSession: SessionExport(blob=b"sealed", view=VIEW),
+        ImportSession: VIEW,
         DeleteSession: SessionDeleted(session_id="s"),
     }
     async with stage(registry, play=lambda ticket: answers[type(ticket.operation)]) as on:
@@ -68,11 +84,17 @@ async def test_each_call_reaches_the_engine_and_answers(registry: Registry) -> N
         suggest = await stub.Suggest(ONLINE.SuggestRequest(suggest={"text": "how are y"}))
         created = await stub.CreateSession(online_pb2.CreateSessionRequest(model="keyboard"))
         got = await stub.GetSession(online_pb2.GetSessionRequest(session_id="s"))
+        forked = await stub.ForkSession(online_pb2.ForkSessionRequest(session_id="s"))
+        exported = await stub.ExportSession(online_pb2.ExportSessionRequest(session_id="s"))
+        imported = await stub.ImportSession(online_pb2.ImportSessionRequest(blob=b"sealed"))
         await stub.DeleteSession(online_pb2.DeleteSessionRequest(session_id="s"))
     assert write.result.state.position == 3
     assert [each.text for each in suggest.result.suggestions] == ["you"]
     assert created.session.state.position == got.session.state.position == 3
     assert created.session.model == "keyboard@1"
+    assert exported.blob == b"sealed"
+    for each in (forked, exported, imported):
+        assert (each.session.session_id, each.session.state.position) == ("s", 3)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +167,44 @@ async def test_ten_megabytes_of_text_are_told_the_limit(registry: Registry) -> N
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason_of(status_of(caught.value)) == "INPUT_TOO_LONG"
     assert "65536" in (caught.value.details() or "")
+
+
+LARGE = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+]
+
+
+async def test_the_largest_export_fits_into_a_message_either_way(registry: Registry) -> None:
+    """What ExportSession may give, ImportSession takes."""
+    arrived: list[object] = []
+
+    def play(ticket: Ticket) -> object:
+        if isinstance(ticket.operation, ExportSession):
+            return SessionExport(blob=bytes(MAX_BLOB_BYTES), view=replace(VIEW, session_id="s" * 128))
+        arrived.append(ticket.operation)
+        return VIEW
+
+    async with stage(registry, play=play, channel_options=LARGE) as on:
+        stub = online_pb2_grpc.OnlineServiceStub(on.channel)
+        exported = await stub.ExportSession(online_pb2.ExportSessionRequest(session_id="s"))
+        await stub.ImportSession(
+            online_pb2.ImportSessionRequest(blob=exported.blob, session_id="s" * 128, request_id="􏿿" * 128)
+        )
+    assert arrived == [ImportSession(blob=bytes(MAX_BLOB_BYTES), session_id="s" * 128, request_id="􏿿" * 128)]
+
+
+async def test_an_export_that_fits_into_no_message_is_refused_with_its_size(registry: Registry) -> None:
+    """The answer is ours and says what can be done."""
+    export = SessionExport(blob=bytes(MAX_BLOB_BYTES + 1), view=VIEW)
+    async with stage(registry, play=lambda ticket: export, channel_options=LARGE) as on:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await online_pb2_grpc.OnlineServiceStub(on.channel).ExportSession(
+                online_pb2.ExportSessionRequest(session_id="s")
+            )
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(status_of(caught.value)) == "OUTPUTS_TOO_LARGE"
+    assert str(MAX_BLOB_BYTES + 1) in (caught.value.details() or "")
 
 
 async def test_the_shorter_of_timeout_and_deadline_counts(registry: Registry) -> None:

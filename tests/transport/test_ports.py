@@ -46,7 +46,11 @@ def test_probes_say_what_is_wrong() -> None:
         assert asked(connection, "/healthz")[0] == 200
         status, content_type, body = asked(connection, "/readyz")
         assert (status, content_type) == (503, "application/json")
-        assert json.loads(body) == {"ok": False, "problems": {"phase": "models are being loaded"}}
+        assert json.loads(body) == {
+            "ok": False,
+            "problems": {"phase": "models are being loaded"},
+            "warnings": {},
+        }
     with probes({"engine": "stuck"}, {}) as connection:
         assert asked(connection, "/healthz")[0] == 503
         assert asked(connection, "/readyz")[0] == 200

@@ -9,10 +9,10 @@ from typing import TypeVar
 import grpc
 from grpc import aio
 
-from gatehouse import failures
+from gatehouse import failures, requests
 from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
 from gatehouse.patience import Deadline, pauses
-from gatehouse.v1 import online_pb2, online_pb2_grpc
+from gatehouse.v1 import online_pb2_grpc
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,14 +31,16 @@ async def call(
 async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_seconds: float) -> Response:
     """Makes an attempt (it gets its share of the time, in seconds) again until it is answered or time is up.
 
-    Only for what may be done twice without harm.
+    Only for what may be done twice without harm. A server that tells how long to wait is obeyed.
     """
     deadline = Deadline(timeout_seconds)
     for wanted_seconds in pauses():
         try:
             return await attempt(deadline.attempt_seconds())
-        except (UnavailableError, DeadlineExceededError):
-            pause_seconds = deadline.pause_seconds(wanted_seconds)
+        except (UnavailableError, DeadlineExceededError) as error:
+            pause_seconds = deadline.pause_seconds(
+                wanted_seconds, told_seconds=error.retry_after_seconds or 0.0
+            )
             if pause_seconds is None:
                 raise
         await asyncio.sleep(pause_seconds)
@@ -48,9 +50,9 @@ async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_second
 async def delete_session(
     stub: online_pb2_grpc.OnlineServiceAsyncStub, session_id: str, timeout_seconds: float
 ) -> None:
-    """Ends a session. That it was deleted before is fine: perhaps by a first attempt."""
-    request = online_pb2.DeleteSessionRequest(session_id=session_id)
+    """Ends a session, however often that has to be asked. That it was deleted before is fine."""
+    request = requests.delete_session(session_id)
     try:
-        await call(stub.DeleteSession, request, timeout_seconds)
+        await insist(lambda seconds: call(stub.DeleteSession, request, seconds), timeout_seconds)
     except SessionDeletedError:
         return

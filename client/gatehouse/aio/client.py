@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from grpc import aio
 
@@ -19,6 +19,9 @@ from gatehouse.ledger import Ledger
 from gatehouse.models import Model
 from gatehouse.results import Classification, Suggestions
 from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2, offline_pb2_grpc, online_pb2, online_pb2_grpc
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 
 class Client:
@@ -82,13 +85,51 @@ class Client:
         may.
         """
         request = requests.create_session(model, session_id)
-        response = await calls.call(self._online.CreateSession, request, self._seconds(timeout_seconds))
+        response = await self._insist(self._online.CreateSession, request, timeout_seconds)
         return self._handle(Ledger(response.session))
 
     async def attach(self, session_id: str, *, timeout_seconds: float | None = None) -> Session:
         """A session that exists, from where it stands. SessionNotFoundError when it does not."""
         request = online_pb2.GetSessionRequest(session_id=session_id)
-        response = await calls.call(self._online.GetSession, request, self._seconds(timeout_seconds))
+        response = await self._insist(self._online.GetSession, request, timeout_seconds)
+        return self._handle(Ledger(response.session))
+
+    async def fork(
+        self,
+        source: str,
+        *,
+        session_id: str | None = None,
+        at: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Session:
+        """Makes a session with the tape and the state that the session `source` has at a position, by default at
+        its end. From then on each goes its own way.
+
+        SessionNotFoundError when there is no source, SessionExistsError when the id is taken, InvalidInputError or
+        PositionNotRetainedError when there is no such position, OverloadedError as for `session`.
+        """
+        request = requests.fork_session(source, session_id, at)
+        response = await self._insist(self._online.ForkSession, request, timeout_seconds)
+        return self._handle(Ledger(response.session))
+
+    async def export_session(self, session_id: str, *, timeout_seconds: float | None = None) -> bytes:
+        """A session as bytes, for `import_session` on this server or another one of the same model. It lives on.
+
+        The bytes hold the tape, sealed against changes but not encrypted: keep them as you keep what users write.
+        """
+        request = online_pb2.ExportSessionRequest(session_id=session_id)
+        return (await self._insist(self._online.ExportSession, request, timeout_seconds)).blob
+
+    async def import_session(
+        self, blob: bytes, *, session_id: str | None = None, timeout_seconds: float | None = None
+    ) -> Session:
+        """Makes a session from what `export_session` gave; it goes on where that one stood.
+
+        InvalidInputError when the bytes are no export or were altered (see its `reason`), ModelNotFoundError or
+        ModelMismatchError when the server has not that very model, SessionExistsError when the id is taken.
+        """
+        request = requests.import_session(blob, session_id)
+        response = await self._insist(self._online.ImportSession, request, timeout_seconds)
         return self._handle(Ledger(response.session))
 
     async def delete_session(self, session_id: str, *, timeout_seconds: float | None = None) -> None:
@@ -179,6 +220,17 @@ class Client:
     ) -> online_pb2.WriteResult:
         request = online_pb2.WriteRequest(write=write)
         return (await calls.call(self._online.Write, request, timeout_seconds)).result
+
+    async def _insist(
+        self,
+        method: aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_seconds: float | None,
+    ) -> Response:
+        """Calls again and again until there is an answer: for what may be done twice without harm."""
+        return await calls.insist(
+            lambda seconds: calls.call(method, request, seconds), self._seconds(timeout_seconds)
+        )
 
     def _seconds(self, timeout_seconds: float | None) -> float:
         return self._timeout_seconds if timeout_seconds is None else timeout_seconds

@@ -7,9 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gatehouse import requests
 from gatehouse.aio.calls import call, delete_session, insist
-from gatehouse.errors import GatehouseError
+from gatehouse.delivery import Delivery, explained
+from gatehouse.errors import GatehouseError, SessionNotFoundError
 from gatehouse.ledger import Ledger
+from gatehouse.patience import Deadline
 from gatehouse.results import SessionState, WriteResult
+from gatehouse.resumptions import Resumptions
 from gatehouse.v1 import online_pb2, online_pb2_grpc
 
 Carrier = Callable[[online_pb2.SessionWrite, float], Awaitable[online_pb2.WriteResult]]
@@ -25,9 +28,12 @@ class Session:
     The session is a tape: `write` puts steps at a position, and the answer depends on the tape as it then
     reads and on nothing else. Every write goes out under its incarnation and revision, so that it is applied
     exactly once however often it is sent: when an answer gets lost, the write is repeated until the deadline.
-    When even that brings no answer, UnavailableError or DeadlineExceededError is raised and the write stays
-    unanswered; the next call must then be `repeat` or `refresh`. RevisionConflictError and StateBehindError
-    tell where the server stands; `refresh` goes on from there.
+    What the server lost in a crash, or another replica has not got, is sent again before; that counts against
+    the same deadline. When even that brings no answer, UnavailableError or DeadlineExceededError is raised and
+    the write stays unanswered; the next call must then be `repeat` or `refresh`.
+
+    RevisionConflictError says that somebody else wrote to the session, SessionLostError that it cannot be
+    resumed and from which position to give the steps again; `refresh` goes on from where the server stands.
 
     Tasks may share a session; their writes go one after the other.
     """
@@ -75,6 +81,11 @@ class Session:
     def revision(self) -> int:
         """The revision of the last answer."""
         return self._ledger.state.revision
+
+    @property
+    def resumptions(self) -> Resumptions:
+        """How often the session was interrupted, and what was sent again for it."""
+        return self._ledger.resumptions
 
     async def write(
         self,
@@ -145,11 +156,17 @@ class Session:
 
     async def refresh(self, *, timeout_seconds: float | None = None) -> SessionState:
         """Looks where the session stands on the server, and goes on from there. An unanswered write is
-        forgotten.
+        forgotten, and so are the writes before it unless the session stands where it stood at the last answer.
         """
         request = online_pb2.GetSessionRequest(session_id=self.id)
         async with self._turn:
-            response = await call(self._stub.GetSession, request, self._seconds(timeout_seconds))
+            try:
+                response = await insist(
+                    lambda seconds: call(self._stub.GetSession, request, seconds),
+                    self._seconds(timeout_seconds),
+                )
+            except SessionNotFoundError as error:
+                raise explained(error, self._ledger) from error
             return self._ledger.adopt(response.session)
 
     async def delete(self, *, timeout_seconds: float | None = None) -> None:
@@ -158,15 +175,17 @@ class Session:
             await delete_session(self._stub, self.id, self._seconds(timeout_seconds))
 
     async def _send(self, timeout_seconds: float | None) -> WriteResult:
-        write = self._ledger.unanswered
-        if write is None:
-            raise RuntimeError(f"session {self.id} has no unanswered write to repeat")
-        try:
-            result = await insist(lambda seconds: self._carry(write, seconds), self._seconds(timeout_seconds))
-        except GatehouseError as error:
-            self._ledger.refuse(error)
-            raise
-        return self._ledger.accept(result)
+        delivery = Delivery(self._ledger, Deadline(self._seconds(timeout_seconds)))
+        while delivery.answer is None:
+            try:
+                result = await self._carry(delivery.next_write(), delivery.attempt_seconds())
+            except GatehouseError as error:
+                pause_seconds = delivery.failed(error)
+            else:
+                delivery.answered(result)
+                continue
+            await asyncio.sleep(pause_seconds)
+        return delivery.answer
 
     def _seconds(self, timeout_seconds: float | None) -> float:
         return self._timeout_seconds if timeout_seconds is None else timeout_seconds

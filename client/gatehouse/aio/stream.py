@@ -53,13 +53,17 @@ class Stream:
     ) -> Session:
         """Makes a session whose writes go over this stream; otherwise as `Client.session`."""
         request = requests.create_session(model, session_id)
-        response = await call(self._stub.CreateSession, request, self._seconds(timeout_seconds))
+        response = await insist(
+            lambda seconds: call(self._stub.CreateSession, request, seconds), self._seconds(timeout_seconds)
+        )
         return self._handle(Ledger(response.session))
 
     async def attach(self, session_id: str, *, timeout_seconds: float | None = None) -> Session:
         """A session that exists, its writes over this stream; otherwise as `Client.attach`."""
         request = online_pb2.GetSessionRequest(session_id=session_id)
-        response = await call(self._stub.GetSession, request, self._seconds(timeout_seconds))
+        response = await insist(
+            lambda seconds: call(self._stub.GetSession, request, seconds), self._seconds(timeout_seconds)
+        )
         return self._handle(Ledger(response.session))
 
     async def suggest(

@@ -36,19 +36,19 @@ class TooManyFailed(Failure):
 
 
 @contextmanager
-def failures_told(target: str) -> Iterator[None]:
-    """Turns the client's exceptions inside into a `Failure`."""
+def failures_told(target: str, *, flag: str = "--target") -> Iterator[None]:
+    """Turns the client's exceptions inside into a `Failure`. `flag` is the option that chose the target."""
     from gatehouse.errors import GatehouseError
 
     try:
         yield
     except GatehouseError as error:
-        raise Failure(sentence(error, target)) from error
+        raise Failure(sentence(error, target, flag)) from error
     except UnicodeError as error:
         raise Failure("the text is not valid UTF-8; convert it first") from error
 
 
-def sentence(error: GatehouseError, target: str) -> str:
+def sentence(error: GatehouseError, target: str, flag: str = "--target") -> str:
     """What happened and what to type next."""
     from gatehouse import errors
 
@@ -56,8 +56,10 @@ def sentence(error: GatehouseError, target: str) -> str:
     match error:
         case errors.UnavailableError(reason="DRAINING"):
             return f"{target} is shutting down. Try again when it is back"
+        case errors.UnavailableError(reason=None):
+            return f"cannot reach {target}. Start it with `make serve`, or pass {flag}"
         case errors.UnavailableError():
-            return f"cannot reach {target}. Start it with `make serve`, or pass --target"
+            return f"{target} cannot do that now: {told}. Try again in a moment"
         case errors.DeadlineExceededError():
             return f"{target} did not answer in time. Try again, or look at its log"
         case errors.OverloadedError(retry_after_seconds=float(seconds)):
@@ -67,7 +69,7 @@ def sentence(error: GatehouseError, target: str) -> str:
         case errors.ModelFailedError():
             return f"{told}. See `gatehouse models list`"
         case errors.ServerError(reason=None):
-            return f"{target} does not answer as Gatehouse does: {told}. Is it another server?"
+            return f"{target} does not answer as Gatehouse does: {told}. Is it another server or port?"
         case errors.ServerError():
             return f"{target} failed: {told}. Its log says more"
         case _:

@@ -22,6 +22,7 @@ _PROMPT = "> "
 _HINT = "Tab takes the first word, Alt-1 to Alt-9 any; Enter begins a new line; Ctrl-D leaves"
 _ANSWER_TIMEOUT_SECONDS = 3.0
 _RECONNECT_PAUSE_SECONDS = 0.3
+_PARTING_SECONDS = 1.0
 _CLOSES_UP = frozenset(".,;:!?")
 
 
@@ -122,7 +123,7 @@ class TypingLine:
         if self._owns_session and self._session is not None:
             # When the server is gone or has forgotten it: an idle session ends by itself.
             with suppress(GatehouseError):
-                await client.delete_session(self._session)
+                await client.delete_session(self._session, timeout_seconds=_PARTING_SECONDS)
 
     def under_the_line(self) -> StyleAndTextTuples:
         """The suggestions with their numbers, the latency, and what else there is to say."""

@@ -18,6 +18,7 @@ _COMMANDS = {
     "classify": ("gatehouse.command.classify:classify", "Classify documents from files."),
     "evaluate": ("gatehouse.command.evaluate:evaluate", "Measure a model on a file, through the server."),
     "models": ("gatehouse.command.models:models", "List the server's models, or show one."),
+    "sessions": ("gatehouse.command.sessions:sessions", "List, show or delete sessions, as an operator."),
 }
 _SUMMARIES = {"serve": "Run the server."}
 

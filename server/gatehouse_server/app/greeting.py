@@ -15,27 +15,44 @@ from gatehouse_server.settings import Settings
 _log = structlog.get_logger(__name__)
 
 
-def greet(settings: Settings, *, grpc_port: int, http_port: int) -> None:
+def greet(settings: Settings, *, grpc_port: int, admin_port: int, http_port: int) -> None:
     """Tells where the server listens, and who can reach it."""
-    reach = _reach(settings.host)
+    reach, admin_reach = _reach(settings.host), _reach(settings.admin_host)
     _log.info(
         "serving",
         grpc=f"{settings.host}:{grpc_port}",
+        admin=f"{settings.admin_host}:{admin_port}",
         http=f"{settings.http_host}:{http_port}",
         reachable_from=reach,
+        admin_reachable_from=admin_reach,
     )
     if sys.stdout.isatty():
-        click.echo(_text(settings, grpc_port, http_port, reach))
+        click.echo(
+            _text(
+                settings,
+                grpc_port=grpc_port,
+                admin_port=admin_port,
+                http_port=http_port,
+                reach=reach,
+                admin_reach=admin_reach,
+            )
+        )
 
 
-def _text(settings: Settings, grpc_port: int, http_port: int, reach: str) -> str:
+def _text(
+    settings: Settings, *, grpc_port: int, admin_port: int, http_port: int, reach: str, admin_reach: str
+) -> str:
     target = "" if grpc_port == 50_051 else f" --target localhost:{grpc_port}"
+    admin_target = "" if admin_port == 50_052 else f" --admin-target localhost:{admin_port}"
     command = _command()
     return (
         f"\nGatehouse listens on {settings.host}:{grpc_port} (gRPC) and "
-        f"{settings.http_host}:{http_port} (HTTP), reachable from {reach}.\nTry in another terminal:\n\n"
+        f"{settings.http_host}:{http_port} (HTTP), reachable from {reach};\n"
+        f"for operators on {settings.admin_host}:{admin_port} (gRPC), reachable from {admin_reach}.\n"
+        "Try in another terminal:\n\n"
         f'  {command} suggest "how are you do"{target}\n'
         f"  {command} classify examples/documents.jsonl{target}\n"
+        f"  {command} sessions list{admin_target}\n"
         f"  curl http://localhost:{http_port}/metrics\n\n"
         "Ctrl-C stops it.\n"
     )

@@ -11,7 +11,17 @@ from pydantic.fields import FieldInfo
 from gatehouse_server.settings import Settings, flag_of, variable_of
 
 _PLURALS = ("models", "require_models")
-_METAVARS = {"port": "PORT", "http_port": "PORT", "host": "ADDRESS", "http_host": "ADDRESS", "models": "DIR"}
+_METAVARS = {
+    "host": "ADDRESS",
+    "port": "PORT",
+    "http_host": "ADDRESS",
+    "http_port": "PORT",
+    "admin_host": "ADDRESS",
+    "admin_port": "PORT",
+    "models": "DIR",
+    "state_store": "STORE",
+    "export_key": "KEY",
+}
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -31,7 +41,7 @@ def described_default(field: FieldInfo) -> str:
     default = field.default
     if isinstance(default, bool):
         return "yes" if default else "no"
-    if default == ():
+    if default in ((), ""):
         return "none"
     return f"{default:g}" if isinstance(default, float) else str(default)
 

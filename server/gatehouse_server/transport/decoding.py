@@ -1,4 +1,4 @@
-"""Online requests from protobuf to plain objects, checked for form. What depends on a model, sessions check.
+"""Operations of streams from protobuf to plain objects, checked for form. What depends on a model, sessions check.
 
 By hand, because it runs once for each operation. Every refusal names the field, its value and what is
 allowed; paths are relative to the message that is decoded.
@@ -11,10 +11,7 @@ from gatehouse.v1 import online_pb2
 
 from gatehouse_server.errors import FieldViolation, GatehouseError, InvalidInput
 from gatehouse_server.sessions.operations import (
-    CreateSession,
-    DeleteSession,
     Features,
-    GetSession,
     OutputRequest,
     RefusedWrite,
     Suggest,
@@ -24,8 +21,8 @@ from gatehouse_server.sessions.operations import (
 from gatehouse_server.transport.durations import positive_seconds
 from gatehouse_server.transport.fields import (
     check_k,
-    check_model,
     check_name,
+    check_position,
     check_session_id,
     check_text,
     check_words,
@@ -45,10 +42,8 @@ def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int) -> Writ
     revision = write.revision if write.HasField("revision") else None
     incarnation = write.incarnation if write.HasField("incarnation") else None
     at = write.at if write.HasField("at") else None
-    if at is not None and at < 0:
-        raise InvalidInput.of_field(
-            "at", f"expected 0 up to the session's position, got {at}", reason="POSITION_OUT_OF_RANGE"
-        )
+    if at is not None:
+        check_position(at)
     if revision is not None:
         _check_revision(revision, incarnation, at)
     return Write(
@@ -81,31 +76,6 @@ def decode_suggestion(suggestion: online_pb2.TextSuggestion, *, max_text_bytes: 
         exclude=exclude,
         extra_words=extra_words,
     )
-
-
-def decode_creation(request: online_pb2.CreateSessionRequest) -> CreateSession:
-    """A session to be made. Raises InvalidInput."""
-    check_model(request.model)
-    if request.session_id:
-        check_session_id(request.session_id)
-    check_name(request.request_id, "request_id")
-    return CreateSession(
-        model=request.model,
-        session_id=request.session_id or None,
-        request_id=request.request_id or None,
-    )
-
-
-def decode_get(request: online_pb2.GetSessionRequest) -> GetSession:
-    """A session to look at. Raises InvalidInput."""
-    check_session_id(request.session_id)
-    return GetSession(session_id=request.session_id)
-
-
-def decode_deletion(request: online_pb2.DeleteSessionRequest) -> DeleteSession:
-    """A session to end. Raises InvalidInput."""
-    check_session_id(request.session_id)
-    return DeleteSession(session_id=request.session_id)
 
 
 def session_of(operation: online_pb2.StreamOperation) -> str | None:

@@ -7,11 +7,23 @@ each result. Fields whose value is the default are left alone for the same reaso
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from gatehouse.v1 import online_pb2, session_pb2
 
+from gatehouse_server.errors import InvalidInput
 from gatehouse_server.sessions import results
 from gatehouse_server.transport.durations import fill_duration, fill_timestamp
+from gatehouse_server.transport.message_size import MAX_BLOB_BYTES
+
+_DURABILITIES: Mapping[results.Durability, session_pb2.Durability.ValueType] = MappingProxyType(
+    {
+        "none": session_pb2.DURABILITY_NONE,
+        "async": session_pb2.DURABILITY_ASYNC,
+        "sync": session_pb2.DURABILITY_SYNC,
+    }
+)
 
 
 def fill_write_result(message: online_pb2.WriteResult, result: results.WriteResult) -> None:
@@ -53,6 +65,22 @@ def fill_session(message: session_pb2.Session, view: results.SessionView) -> Non
     message.max_unanswered_writes = view.max_unanswered_writes
     message.max_write_steps = view.max_write_steps
     message.max_tape_steps = view.max_tape_steps
+    message.durability = _DURABILITIES[view.durability]
+
+
+def fill_export(message: online_pb2.ExportSessionResponse, export: results.SessionExport) -> None:
+    """A session as bytes. Raises InvalidInput when they do not fit into a message."""
+    size_bytes = len(export.blob)
+    if size_bytes > MAX_BLOB_BYTES:
+        raise InvalidInput.of_field(
+            "session_id",
+            f"this session takes {size_bytes} bytes, and a message carries at most {MAX_BLOB_BYTES}. Fork it at "
+            "an earlier position, and export the fork",
+            reason="OUTPUTS_TOO_LARGE",
+            metadata={"max_bytes": str(MAX_BLOB_BYTES), "got_bytes": str(size_bytes)},
+        )
+    message.blob = export.blob
+    fill_session(message.session, export.view)
 
 
 def fill_state(message: session_pb2.SessionState, state: results.SessionState) -> None:

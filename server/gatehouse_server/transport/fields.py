@@ -17,12 +17,20 @@ _LONGEST_NAME = 128
 _IDENTIFIER = re.compile(r"[!-~]{1,128}")
 
 
-def check_session_id(session_id: str) -> None:
+def check_session_id(session_id: str, field: str = "session_id") -> None:
     """Raises InvalidInput unless it is 1 to 128 printable ASCII characters without spaces."""
     if not _IDENTIFIER.fullmatch(session_id):
         got = "nothing" if not session_id else f"{len(session_id)} characters: {session_id[:40]!r}"
         raise InvalidInput.of_field(
-            "session_id", f"expected 1 to 128 printable ASCII characters without spaces, got {got}"
+            field, f"expected 1 to 128 printable ASCII characters without spaces, got {got}"
+        )
+
+
+def check_position(at: int) -> None:
+    """Raises InvalidInput when a position is negative; whether the tape has it, sessions know."""
+    if at < 0:
+        raise InvalidInput.of_field(
+            "at", f"expected 0 up to the session's position, got {at}", reason="POSITION_OUT_OF_RANGE"
         )
 
 

@@ -11,20 +11,26 @@ from gatehouse.v1 import online_pb2, online_pb2_grpc
 from gatehouse_server.engine.loop import Engine
 from gatehouse_server.engine.observer import Observer
 from gatehouse_server.errors import InvalidInput
-from gatehouse_server.sessions.results import SessionView, SuggestResult, WriteResult
+from gatehouse_server.sessions.results import SessionExport, SessionView, SuggestResult, WriteResult
 from gatehouse_server.telemetry.request_metrics import Operation, RequestMetrics
-from gatehouse_server.transport.decoding import (
-    decode_creation,
-    decode_deletion,
-    decode_get,
-    decode_suggestion,
-    decode_timeout,
-    decode_write,
-)
+from gatehouse_server.transport.decoding import decode_suggestion, decode_timeout, decode_write
 from gatehouse_server.transport.departure import Departure
-from gatehouse_server.transport.encoding import fill_session, fill_suggest_result, fill_write_result
+from gatehouse_server.transport.encoding import (
+    fill_export,
+    fill_session,
+    fill_suggest_result,
+    fill_write_result,
+)
 from gatehouse_server.transport.online_stream import OnlineStream, StreamCall, StreamLimits
 from gatehouse_server.transport.replies import ask, shortest
+from gatehouse_server.transport.session_decoding import (
+    decode_creation,
+    decode_deletion,
+    decode_export,
+    decode_fork,
+    decode_get,
+    decode_import,
+)
 from gatehouse_server.transport.status import code_of
 
 Request = TypeVar("Request")
@@ -118,6 +124,42 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         outcome = await self._ask("session", decode_get(request), context)
         assert isinstance(outcome, SessionView)
         response = online_pb2.GetSessionResponse()
+        fill_session(response.session, outcome)
+        return response
+
+    async def ForkSession(  # noqa: N802
+        self,
+        request: online_pb2.ForkSessionRequest,
+        context: Context[online_pb2.ForkSessionRequest, online_pb2.ForkSessionResponse],
+    ) -> online_pb2.ForkSessionResponse:
+        """Starts a session from another one."""
+        outcome = await self._ask("session", decode_fork(request), context)
+        assert isinstance(outcome, SessionView)
+        response = online_pb2.ForkSessionResponse()
+        fill_session(response.session, outcome)
+        return response
+
+    async def ExportSession(  # noqa: N802
+        self,
+        request: online_pb2.ExportSessionRequest,
+        context: Context[online_pb2.ExportSessionRequest, online_pb2.ExportSessionResponse],
+    ) -> online_pb2.ExportSessionResponse:
+        """A session as bytes."""
+        outcome = await self._ask("session", decode_export(request), context)
+        assert isinstance(outcome, SessionExport)
+        response = online_pb2.ExportSessionResponse()
+        fill_export(response, outcome)
+        return response
+
+    async def ImportSession(  # noqa: N802
+        self,
+        request: online_pb2.ImportSessionRequest,
+        context: Context[online_pb2.ImportSessionRequest, online_pb2.ImportSessionResponse],
+    ) -> online_pb2.ImportSessionResponse:
+        """Starts a session from an export."""
+        outcome = await self._ask("session", decode_import(request), context)
+        assert isinstance(outcome, SessionView)
+        response = online_pb2.ImportSessionResponse()
         fill_session(response.session, outcome)
         return response
 

@@ -1,4 +1,4 @@
-"""The gRPC server: services, options, port."""
+"""The two gRPC servers, for users and for operators: services, options, port."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc.aio
-from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2, offline_pb2_grpc, online_pb2, online_pb2_grpc
+from gatehouse.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+    offline_pb2,
+    offline_pb2_grpc,
+    online_pb2,
+    online_pb2_grpc,
+)
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from gatehouse_server.transport.admin import AdminServicer
 from gatehouse_server.transport.health import Health
 from gatehouse_server.transport.interceptor import CallInterceptor
+from gatehouse_server.transport.message_size import MAX_MESSAGE_BYTES
 from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
-
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 SERVICES = tuple(
     file.services_by_name[name].full_name
@@ -26,6 +35,8 @@ SERVICES = tuple(
         (model_pb2.DESCRIPTOR, "ModelService"),
     )
 )
+
+ADMIN_SERVICES = (admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,)
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     # Large enough that ten megabytes of text get an answer of ours, which says what is allowed.
@@ -53,7 +64,7 @@ class PortUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servicers:
-    """What answers the calls."""
+    """What answers the calls of users."""
 
     online: OnlineServicer
     offline: OfflineServicer
@@ -61,15 +72,36 @@ class Servicers:
     health: Health
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminServicers:
+    """What answers the calls of operators."""
+
+    admin: AdminServicer
+    health: Health
+
+
 def build_server(servicers: Servicers, interceptor: CallInterceptor) -> grpc.aio.Server:
-    """A server without a port. Has to be called on the event loop that it will run on."""
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (interceptor,)
-    server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
+    """The users' server, without a port. Has to be called on the event loop that it will run on."""
+    server = _server(SERVICES, servicers.health, interceptor)
     online_pb2_grpc.add_OnlineServiceServicer_to_server(servicers.online, server)
     offline_pb2_grpc.add_OfflineServiceServicer_to_server(servicers.offline, server)
     model_pb2_grpc.add_ModelServiceServicer_to_server(servicers.models, server)
-    health_pb2_grpc.add_HealthServicer_to_server(servicers.health.servicer, server)
-    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    return server
+
+
+def build_admin_server(servicers: AdminServicers, interceptor: CallInterceptor) -> grpc.aio.Server:
+    """The operators' server, likewise."""
+    server = _server(ADMIN_SERVICES, servicers.health, interceptor)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, server)
+    return server
+
+
+def _server(services: Sequence[str], health: Health, interceptor: CallInterceptor) -> grpc.aio.Server:
+    """A server with health and reflection; `services` are still to be added."""
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (interceptor,)
+    server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     return server
 
