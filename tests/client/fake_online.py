@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 import grpc
-from gatehouse.v1 import online_pb2, online_pb2_grpc, session_pb2
+from gatehouse.v1 import online_pb2, session_pb2
 
 from tests.client import fake_model
+from tests.client.fake_session import FakeSession
+from tests.client.fake_session_calls import FakeSessionCalls
 from tests.client.fake_status import Refusal, abort, refusal
 
-MAX_WRITE_STEPS = 8
+
+class Crash(Exception):
+    """The server is gone in the middle of a write: no answer."""
 
 
-@dataclass
-class FakeSession:
-    """One session's tape and the last write it accepted."""
+class FakeOnline(FakeSessionCalls):
+    """Sessions, with hooks that lose replies, refuse calls, kill the server, and keep everybody waiting.
 
-    session_id: str
-    model: str
-    incarnation: int = 1
-    revision: int = 0
-    tape: list[int] = field(default_factory=list)
-    accepted: dict[int, tuple[bytes, online_pb2.WriteResult]] = field(default_factory=dict)
-
-    def state(self) -> session_pb2.SessionState:
-        """Where it stands."""
-        state = session_pb2.SessionState(
-            incarnation=self.incarnation, revision=self.revision, position=len(self.tape)
-        )
-        state.expire_time.FromSeconds(4_000_000_000)
-        return state
-
-
-class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
-    """Sessions, with hooks that lose replies, refuse calls, and keep everybody waiting."""
+    `arrivals` has incarnation and revision of every write that came with one. `crashes` are (writes applied until
+    then, newest writes lost), one after the other. `on_write` is called with each write before anything is done.
+    """
 
     def __init__(self, calls: Counter[str]) -> None:
+        super().__init__()
         self.calls = calls
         self.sessions: dict[str, FakeSession] = {}
         self.deleted: set[str] = set()
@@ -51,6 +38,12 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
         self.calls_to_refuse: list[Refusal] = []
         self.streams_to_break = 0
         self.lose_sessions = False
+        self.durability: session_pb2.Durability.ValueType = session_pb2.DURABILITY_NONE
+        self.lag_writes = 0
+        self.arrivals: list[tuple[int, int]] = []
+        self.writes_to_refuse: list[Refusal] = []
+        self.crashes: list[tuple[int, int]] = []
+        self.on_write: Callable[[online_pb2.SessionWrite], None] = lambda write: None
         self.stall = threading.Event()
         self.stall.set()
         self._lock = threading.RLock()
@@ -63,6 +56,8 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
             result = self.write(request.write)
         except Refusal as error:
             abort(context, error)
+        except Crash:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         if self.replies_to_lose:
             self.replies_to_lose -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -77,39 +72,14 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
         except Refusal as error:
             abort(context, error)
 
-    def CreateSession(  # noqa: N802
-        self, request: online_pb2.CreateSessionRequest, context: grpc.ServicerContext
-    ) -> online_pb2.CreateSessionResponse:
-        self._begin("CreateSession", context)
-        with self._lock:
-            session_id = self.requests_made.get(request.request_id)
-            if session_id is None:
-                session_id = request.session_id or f"s{len(self.sessions)}"
-                if session_id in self.sessions:
-                    abort(context, refusal(grpc.StatusCode.ALREADY_EXISTS, "taken", reason="SESSION_EXISTS"))
-                self.requests_made[request.request_id] = session_id
-                self.sessions[session_id] = FakeSession(session_id, request.model + "@1")
-            return online_pb2.CreateSessionResponse(session=self._describe(self.sessions[session_id]))
-
     def GetSession(  # noqa: N802
         self, request: online_pb2.GetSessionRequest, context: grpc.ServicerContext
     ) -> online_pb2.GetSessionResponse:
         self._begin("GetSession", context)
         try:
-            return online_pb2.GetSessionResponse(session=self._describe(self._find(request.session_id)))
+            return online_pb2.GetSessionResponse(session=self._find(request.session_id).describe())
         except Refusal as error:
             abort(context, error)
-
-    def DeleteSession(  # noqa: N802
-        self, request: online_pb2.DeleteSessionRequest, context: grpc.ServicerContext
-    ) -> online_pb2.DeleteSessionResponse:
-        self._begin("DeleteSession", context)
-        try:
-            del self.sessions[self._find(request.session_id).session_id]
-        except Refusal as error:
-            abort(context, error)
-        self.deleted.add(request.session_id)
-        return online_pb2.DeleteSessionResponse()
 
     def Stream(  # noqa: N802
         self, request_iterator: Iterator[online_pb2.StreamRequest], context: grpc.ServicerContext
@@ -118,7 +88,10 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
         for request in request_iterator:
             self.stall.wait(10)
             self.stream_messages.append(len(request.operations))
-            results = [self._operate(operation) for operation in request.operations]
+            try:
+                results = [self._operate(operation) for operation in request.operations]
+            except Crash:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             if self.streams_to_break:
                 self.streams_to_break -= 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -134,90 +107,39 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
 
     def write(self, write: online_pb2.SessionWrite) -> online_pb2.WriteResult:
         """One write, by the rules of revisions."""
+        self.on_write(write)
         with self._lock:
-            session = self._find(write.session_id)
-            content = online_pb2.SessionWrite()
-            content.CopyFrom(write)
-            content.ClearField("timeout")
-            digest = content.SerializeToString(deterministic=True)
             if write.HasField("revision"):
-                answer = self._check_revision(session, write, digest)
-                if answer is not None:
-                    return answer
-            result = self._apply(session, write)
-            session.accepted[session.revision] = (digest, result)
+                self.arrivals.append((write.incarnation, write.revision))
+            if self.writes_to_refuse:
+                raise self.writes_to_refuse.pop(0)
+            session = self._find(write.session_id)
+            answer = session.known(write) if write.HasField("revision") else None
+            if answer is not None:
+                return answer
+            result = session.apply(write)
             self.writes_applied += 1
+            if self.crashes and self.writes_applied >= self.crashes[0][0]:
+                self.kill(lost_writes=self.crashes.pop(0)[1])
+                raise Crash
             return result
 
-    def _check_revision(
-        self, session: FakeSession, write: online_pb2.SessionWrite, digest: bytes
-    ) -> online_pb2.WriteResult | None:
-        standing = {
-            "incarnation": str(session.incarnation),
-            "revision": str(session.revision),
-            "position": str(len(session.tape)),
-        }
-        if write.incarnation != session.incarnation or write.revision > session.revision + 1:
-            code = grpc.StatusCode.FAILED_PRECONDITION
-            raise refusal(code, "the server has less", reason="STATE_BEHIND", metadata=standing)
-        if write.revision == session.revision + 1:
-            return None
-        known = session.accepted.get(write.revision)
-        if known is None or known[0] != digest:
-            raise refusal(grpc.StatusCode.ABORTED, "taken", reason="REVISION_CONFLICT", metadata=standing)
-        again = online_pb2.WriteResult()
-        again.CopyFrom(known[1])
-        again.repeated_write = True
-        return again
+    def kill(self, *, lost_writes: int = 0) -> None:
+        """`kill -9` and a start anew: every session loses so many of its newest writes (of those that are not durable),
+        or with the memory store itself.
+        """
+        with self._lock:
+            if self.durability == session_pb2.DURABILITY_NONE:
+                self.sessions.clear()
+            for session in self.sessions.values():
+                not_durable = session.revision - session.durable_revision
+                session.begin_new_life(lost_writes=min(lost_writes, not_durable))
 
-    def _apply(self, session: FakeSession, write: online_pb2.SessionWrite) -> online_pb2.WriteResult:
-        kind = write.WhichOneof("inputs")
-        tokens = fake_model.encode(write.text) if kind == "text" else list(write.tokens.ids)
-        if len(tokens) > MAX_WRITE_STEPS:
-            raise refusal(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "too many tokens",
-                reason="INPUT_TOO_LONG",
-                field="write.text",
-            )
-        at = write.at if write.HasField("at") else len(session.tape)
-        if at > len(session.tape):
-            raise refusal(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "no such position",
-                reason="POSITION_OUT_OF_RANGE",
-                field="write.at",
-            )
-        tape = session.tape[:at]
-        result = online_pb2.WriteResult(session_id=session.session_id)
-        every = write.outputs.steps == online_pb2.OUTPUT_STEPS_EVERY
-        for number, token in enumerate(tokens):
-            if write.outputs.scores:
-                result.scores.append(fake_model.log_probabilities(tape)[token])
-                result.token_ids.append(token)
-            tape.append(token)
-            if every or number == len(tokens) - 1:
-                self._output(tape, write.outputs, result)
-        if not tokens:
-            self._output(tape, write.outputs, result)
-        session.tape = tape
-        session.revision += 1
-        result.state.CopyFrom(session.state())
-        return result
-
-    def _output(
-        self, tape: list[int], options: online_pb2.OutputOptions, result: online_pb2.WriteResult
-    ) -> None:
-        if not options.HasField("k") and not options.vector:
-            return
-        step = result.steps.add(position=len(tape))
-        for token, log_probability in fake_model.best(tape, options.k):
-            step.best_ids.append(token)
-            step.best_log_probabilities.append(log_probability)
-            step.best_texts.append(fake_model.VOCABULARY[token])
-        if options.vector:
-            values = fake_model.log_probabilities(tape)
-            step.vector = struct.pack(f"<{len(values)}f", *values)
+    def write_as_somebody_else(self, session_id: str, *, tokens: list[int]) -> None:
+        """Another client's write, at the end of the tape and without a revision."""
+        self.write(
+            online_pb2.SessionWrite(session_id=session_id, tokens=online_pb2.TokenSequence(ids=tokens))
+        )
 
     def suggest(self, suggestion: online_pb2.TextSuggestion) -> online_pb2.SuggestResult:
         """The likeliest words, after the last whole word."""
@@ -227,7 +149,7 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
             session_id = suggestion.session_id or f"s{len(self.sessions)}"
             rebuilt = session_id not in self.sessions
             session = self.sessions.setdefault(
-                session_id, FakeSession(session_id, suggestion.model or "keyboard@1")
+                session_id, self._make(session_id, suggestion.model or "keyboard@1")
             )
             whole, _, prefix = suggestion.text.rpartition(" ")
             tape = fake_model.encode(whole)
@@ -265,12 +187,5 @@ class FakeOnline(online_pb2_grpc.OnlineServiceServicer):
         reason = "SESSION_DELETED" if session_id in self.deleted else "SESSION_UNKNOWN"
         raise refusal(grpc.StatusCode.NOT_FOUND, f"no session {session_id}", reason=reason)
 
-    def _describe(self, session: FakeSession) -> session_pb2.Session:
-        return session_pb2.Session(
-            session_id=session.session_id,
-            model=session.model,
-            state=session.state(),
-            max_unanswered_writes=8,
-            max_write_steps=MAX_WRITE_STEPS,
-            max_tape_steps=1000,
-        )
+    def _make(self, session_id: str, model: str) -> FakeSession:
+        return FakeSession(session_id, model, durability=self.durability, lag_writes=self.lag_writes)

@@ -8,22 +8,26 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2_grpc, online_pb2_grpc
+from gatehouse.v1 import admin_pb2_grpc, model_pb2, model_pb2_grpc, offline_pb2_grpc, online_pb2_grpc
 
 from tests.client import fake_model
+from tests.client.fake_admin import FakeAdmin
 from tests.client.fake_offline import LABELS, FakeOffline
 from tests.client.fake_online import FakeOnline
 from tests.client.fake_status import abort, refusal
 
 
 class FakeServer:
-    """Listens on a port of its own from the start; `stop` and `start` keep the port and the sessions."""
+    """Listens on ports of its own, one for users and one for operators, from the start; `stop` and `start` keep the
+    ports and the sessions.
+    """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.online = FakeOnline(self.calls)
         self.offline = FakeOffline(self.calls)
-        self.port = 0
+        self.admin = FakeAdmin(self.calls)
+        self.port = self.admin_port = 0
         self.start()
 
     @property
@@ -31,9 +35,15 @@ class FakeServer:
         """HOST:PORT."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def admin_target(self) -> str:
+        """HOST:PORT for operators."""
+        return f"127.0.0.1:{self.admin_port}"
+
     def start(self) -> None:
-        """Listens, on the port of before if there was one."""
-        options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
+        """Listens, on the ports of before if there were some."""
+        limits = (f"grpc.max_{direction}_message_length" for direction in ("receive", "send"))
+        options = (("grpc.so_reuseport", 0), *((limit, 16 * 1024 * 1024) for limit in limits))
         # Streams hold a thread each while they are open.
         self._server = grpc.server(ThreadPoolExecutor(max_workers=32), options=options)
         online_pb2_grpc.add_OnlineServiceServicer_to_server(self.online, self._server)
@@ -41,10 +51,15 @@ class FakeServer:
         model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(self.calls), self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self._server.start()
+        self._admin_server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self.admin, self._admin_server)
+        self.admin_port = self._admin_server.add_insecure_port(f"127.0.0.1:{self.admin_port}")
+        self._admin_server.start()
 
     def stop(self) -> None:
         """Ends everything at once, as a crash would."""
-        self._server.stop(grace=None).wait()
+        for stopped in (self._server.stop(grace=None), self._admin_server.stop(grace=None)):
+            stopped.wait()
 
 
 class FakeModels(model_pb2_grpc.ModelServiceServicer):

@@ -35,7 +35,8 @@ def refusal(
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if retry_after_seconds is not None:
-        delay = Duration(nanos=int(retry_after_seconds * 1e9))
+        delay = Duration()
+        delay.FromNanoseconds(round(retry_after_seconds * 1e9))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return Refusal(status)
 

@@ -27,13 +27,13 @@ def test_help_imports_neither_grpc_nor_torch() -> None:
     code = (
         "import sys\n"
         "from gatehouse.command.main import gatehouse\n"
-        "for command in ([], ['suggest'], ['classify'], ['evaluate'], ['models']):\n"
+        "for command in ([], ['suggest'], ['classify'], ['evaluate'], ['models'], ['sessions']):\n"
         "    gatehouse.main([*command, '--help'], standalone_mode=False)\n"
         "print(sorted({'grpc', 'torch', 'google', 'rich', 'prompt_toolkit'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for name in ("serve", "suggest", "classify", "evaluate", "models"):
+    for name in ("serve", "suggest", "classify", "evaluate", "models", "sessions"):
         assert f"  {name} " in done.stdout
 
 

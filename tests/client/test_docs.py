@@ -12,13 +12,17 @@ from gatehouse.command import failure
 from gatehouse.command.classify import classify
 from gatehouse.command.evaluate import evaluate
 from gatehouse.command.models import models
+from gatehouse.command.sessions import sessions
 from gatehouse.command.suggest import suggest
+from gatehouse.operator import Operator
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
-    "command", [suggest, classify, evaluate, *models.commands.values()], ids=lambda c: c.name
+    "command",
+    [suggest, classify, evaluate, *models.commands.values(), *sessions.commands.values()],
+    ids=lambda command: command.name,
 )
 def test_every_option_is_documented(command: click.Command) -> None:
     """Each option of each command stands in docs/command-line.md."""
@@ -39,7 +43,12 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_method_and_exception_is_documented() -> None:
     """Each public method of client and session, and each exception, stands in docs/client.md."""
     page = (_DOCS / "client.md").read_text()
-    names = [name for kind in (gatehouse.Client, gatehouse.Session) for name in vars(kind) if name[0] != "_"]
+    names = [
+        name
+        for kind in (gatehouse.Client, gatehouse.Session, Operator)
+        for name in vars(kind)
+        if name[0] != "_"
+    ]
     assert [name for name in names if name not in page] == []
     exceptions = [name for name in vars(errors) if name.endswith("Error")]
     assert [name for name in exceptions if f"`{name}`" not in page and f".{name}`" not in page] == []

@@ -26,6 +26,12 @@ def test_every_code_is_an_exception_of_the_tree(code: grpc.StatusCode) -> None:
         (grpc.StatusCode.NOT_FOUND, "SESSION_EVICTED", errors.SessionEvictedError),
         (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_MISMATCH", errors.ModelMismatchError),
         (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_FAILED", errors.ModelFailedError),
+        (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_LOADED", errors.ModelNotLoadedError),
+        (grpc.StatusCode.FAILED_PRECONDITION, "STATE_BEHIND", errors.StateBehindError),
+        (grpc.StatusCode.ABORTED, "SESSION_MOVED", errors.SessionMovedError),
+        (grpc.StatusCode.DATA_LOSS, "SESSION_DAMAGED", errors.SessionDamagedError),
+        (grpc.StatusCode.UNAVAILABLE, "STORE_LAGGING", errors.UnavailableError),
+        (grpc.StatusCode.INVALID_ARGUMENT, "EXPORT_ALTERED", errors.InvalidInputError),
         (grpc.StatusCode.OUT_OF_RANGE, "TAPE_FULL", errors.TapeFullError),
         (grpc.StatusCode.OUT_OF_RANGE, "POSITION_NOT_RETAINED", errors.PositionNotRetainedError),
         (grpc.StatusCode.ABORTED, "PRECEDING_WRITE_REFUSED", errors.PrecedingWriteRefusedError),
@@ -58,8 +64,45 @@ def test_only_an_answer_with_a_reason_is_certain() -> None:
         (grpc.StatusCode.CANCELLED, None),
         (grpc.StatusCode.UNAVAILABLE, "DRAINING"),
         (grpc.StatusCode.INTERNAL, "INTERNAL"),
+        (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        (grpc.StatusCode.ABORTED, "SESSION_MOVED"),
     ):
         assert failures.leaves_doubt(failures.from_status(refusal(code, "x", reason=reason).status)), code
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "settles"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, "INPUT_TOO_LONG", True),
+        (grpc.StatusCode.OUT_OF_RANGE, "TAPE_FULL", True),
+        (grpc.StatusCode.ABORTED, "REVISION_CONFLICT", True),
+        (grpc.StatusCode.FAILED_PRECONDITION, "STATE_BEHIND", True),
+        (grpc.StatusCode.NOT_FOUND, "SESSION_UNKNOWN", True),
+        (grpc.StatusCode.DATA_LOSS, "SESSION_DAMAGED", True),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXPIRED", False),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", False),
+        (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_LOADED", False),
+        (grpc.StatusCode.ABORTED, "PRECEDING_WRITE_REFUSED", False),
+        (grpc.StatusCode.UNAUTHENTICATED, "NO_CREDENTIALS", False),
+    ],
+)
+def test_what_settles_a_doubted_write(code: grpc.StatusCode, reason: str, settles: bool) -> None:
+    """After an attempt without an answer only an answer about the write itself is certain; before, all of these are."""
+    error = failures.from_status(refusal(code, "x", reason=reason).status)
+    assert failures.leaves_doubt(error, doubted=True) is not settles
+    assert not failures.leaves_doubt(error)
+
+
+def test_what_cannot_be_resumed_has_one_class_that_says_where_to_start() -> None:
+    """Lost sessions are SessionLostErrors: from the server's position when it has one, else from 0."""
+    for code, reason in (
+        (grpc.StatusCode.NOT_FOUND, "SESSION_EVICTED"),
+        (grpc.StatusCode.DATA_LOSS, "SESSION_DAMAGED"),
+        (grpc.StatusCode.FAILED_PRECONDITION, "STATE_BEHIND"),
+    ):
+        error = failures.from_status(refusal(code, "x", reason=reason, metadata={"position": "7"}).status)
+        assert isinstance(error, errors.SessionLostError)
+        assert error.restart_position == (7 if reason == "STATE_BEHIND" else 0)
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

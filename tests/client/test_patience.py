@@ -39,3 +39,13 @@ def test_a_pause_never_outlasts_the_deadline(monkeypatch: pytest.MonkeyPatch) ->
     assert deadline.pause_seconds(2) == 0.5
     now = 109.96
     assert deadline.pause_seconds(2) is None
+
+
+def test_a_pause_lasts_at_least_as_long_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server told comes before the pause of one's own; when it does not fit, there is no pause."""
+    now = 100.0
+    monkeypatch.setattr("gatehouse.patience.time.monotonic", lambda: now)
+    deadline = Deadline(10)
+    assert deadline.pause_seconds(2, told_seconds=3) == 5
+    assert deadline.pause_seconds(2, told_seconds=9) == 9.5
+    assert deadline.pause_seconds(2, told_seconds=10) is None

@@ -142,19 +142,6 @@ def test_a_conflict_says_where_the_server_stands(client: Any) -> None:
     assert second.append(text="you").position == 3
 
 
-def test_a_server_that_has_less_says_so(client: Any, server: FakeServer) -> None:
-    """A new life of the session on the server: StateBehindError with its incarnation, and nothing applied."""
-    keyboard = client.session("keyboard")
-    keyboard.append(text="how are")
-    session = server.online.sessions[keyboard.id]
-    session.incarnation, session.revision, session.tape = 2, 0, []
-    with pytest.raises(errors.StateBehindError) as caught:
-        keyboard.append(text="you")
-    assert (caught.value.incarnation, caught.value.revision, caught.value.position) == (2, 0, 0)
-    keyboard.refresh()
-    assert keyboard.append(text="how are you").position == 3
-
-
 def test_a_session_that_is_gone_tells_why(client: Any) -> None:
     """Deleted and unknown are different exceptions, both SessionNotFoundError."""
     keyboard = client.session("keyboard", session_id="mine")

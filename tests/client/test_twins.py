@@ -52,6 +52,7 @@ def test_every_method_is_called_in_every_call_of_the_protos(client: Any, server:
     session = client.session("keyboard")
     session.append(text="how")
     client.attach(session.id).delete()
+    client.import_session(client.export_session(client.fork("s").id))
     with client.stream() as stream:
         stream.suggest("how")
     list(client.classify([("1", "animals")], model="topics"))
