@@ -71,7 +71,7 @@ class Client:
             text, session=session, model=model, k=k, exclude=exclude, extra_words=extra_words
         )
         request = online_pb2.SuggestRequest(suggest=suggestion)
-        response = calls.call(self._online.Suggest, request, self._seconds(timeout_seconds))
+        response = self._insist(self._online.Suggest, request, timeout_seconds)
         return decoding.suggestions(response.result)
 
     def session(

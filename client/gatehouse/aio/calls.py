@@ -31,9 +31,11 @@ async def call(
 async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_seconds: float) -> Response:
     """Makes an attempt (it gets its share of the time, in seconds) again until it is answered or time is up.
 
-    Only for what may be done twice without harm. A server that tells how long to wait is obeyed.
+    Only for what may be done twice without harm. A server that tells how long to wait is obeyed. When time is up, the
+    error is what kept the server from answering, if any attempt was told; that the last one was short is no news.
     """
     deadline = Deadline(timeout_seconds)
+    unavailable: UnavailableError | None = None
     for wanted_seconds in pauses():
         try:
             return await attempt(deadline.attempt_seconds())
@@ -41,7 +43,11 @@ async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_second
             pause_seconds = deadline.pause_seconds(
                 wanted_seconds, told_seconds=error.retry_after_seconds or 0.0
             )
+            if isinstance(error, UnavailableError):
+                unavailable = error
             if pause_seconds is None:
+                if unavailable is not None:
+                    raise unavailable from unavailable.__cause__
                 raise
         await asyncio.sleep(pause_seconds)
     raise AssertionError("pauses never end")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gatehouse.client import Client
     from gatehouse.results import Suggestions
 
+_ANSWER_TIMEOUT_SECONDS = 3.0
+
 
 @click.command()
 @click.argument("text", required=False)
@@ -58,7 +60,7 @@ def suggest(
         print(_as_json(answer) if as_json else "\t".join(answer.words), flush=True)
         return answer
 
-    with failures_told(target), Client(target) as client:
+    with failures_told(target), Client(target, timeout_seconds=_ANSWER_TIMEOUT_SECONDS) as client:
         if text is not None:
             answer = ask(client, text)
             # Whoever reads JSON learns the session's name and may go on with it; nobody else can.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,25 @@ _REDIS = ("redis://", "rediss://", "unix://")
 
 
 def open_store(settings: Settings) -> SessionStore | None:
-    """The store, or None for `memory`. May take seconds: a file is checked as a whole. Raises CannotStartError."""
+    """The store, or None for `memory`, with a line in the log. May take seconds: a file is checked as a whole.
+
+    Raises CannotStartError.
+    """
+    began_seconds = time.perf_counter()
+    store = _open(settings)
+    if store is not None:
+        _log.info(
+            "state store open",
+            # Not the whole name: it may hold a password.
+            kind=settings.state_store.partition(":")[0],
+            durability=settings.durability,
+            sessions=store.count(),
+            seconds=round(time.perf_counter() - began_seconds, 3),
+        )
+    return store
+
+
+def _open(settings: Settings) -> SessionStore | None:
     name = settings.state_store
     try:
         if name == "memory":
@@ -39,6 +58,7 @@ def open_store(settings: Settings) -> SessionStore | None:
             return RedisStore(name)
     except StoreDefect as defect:
         raise CannotStartError(f"--state-store: {defect}") from defect
+    kind = name.partition(":")[0]
     raise CannotStartError(
-        f"--state-store: {name!r} is none of memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://... and unix://..."
+        f"--state-store: {kind!r} is none of memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://... and unix://..."
     )

@@ -28,7 +28,9 @@ class Performance:
 
     def write(self, operation: Write, work: Work) -> Running[WriteResult]:
         """Runs a write."""
-        session = yield from self._reception.present(operation.session_id)
+        session = self._reception.live(operation.session_id)
+        if session is None:
+            session = yield from self._reception.present(operation.session_id)
         if self._keeper.shared and _may_be_elsewhere(session, operation):
             session = yield from self._reception.afresh(session)
         work.runs_on(session)

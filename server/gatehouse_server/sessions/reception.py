@@ -104,6 +104,10 @@ class Reception:
 
     # --- Finding --------------------------------------------------------------------------------------
 
+    def live(self, session_id: str) -> Session | None:
+        """The session, if it is in the state table already: `present` without the detour."""
+        return self._residents.live(session_id)
+
     def present(self, session_id: str) -> Running[Session]:
         """The session in the state table, brought there from wherever it is.
 

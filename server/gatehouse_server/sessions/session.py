@@ -149,6 +149,8 @@ class Session:
         comes from: what it replaces, and what is then too long ago.
         """
         kept = self.model.kept_inputs_steps
+        if kept is None and at == self.position:
+            return []  # appended tokens take nothing away
         first = 0 if kept is None else end - kept - self.model.checkpoint_steps
         return [
             write
