@@ -23,17 +23,25 @@ KEYBOARD_WORDS = (  # noqa: SIM905 - a string of words is easier to read and to 
 CLASSIFIER_WORDS = (  # noqa: SIM905 - same
     "<unk> the a of and star galaxy planet proof lemma group cell gene protein we study"
 ).split()
+MELODY_NOTES = ["<unk>", *(f"{name}{octave}" for octave in (3, 4, 5) for name in "cdefgab"), "rest", "bar"]
 LABELS = ("astro", "math", "bio")
 FEATURE_NAMES = ("x", "y", "z")
 
 _PIECE = r"[\p{L}\p{N}\p{M}]+(?:'[\p{L}\p{N}\p{M}]+)*|[^\s\p{L}\p{N}\p{M}]"
 
 
-def write_tiny_keyboard(path: Path, *, sentence_end: str = "start_over", seed: int = 0) -> Path:
-    """A language model of 66 words: a projected LSTM with a tied head, display forms and a blocked word."""
+def write_tiny_keyboard(
+    path: Path, *, sentence_end: str = "start_over", seed: int = 0, scale: float = 0.5
+) -> Path:
+    """A language model of 66 words: a projected LSTM with a tied head, display forms and a blocked word.
+
+    Weights of the usual `scale` make it chaotic: after some fifty steps rounding alone shows in its outputs. With 0.4
+    it forgets instead, and tapes of any length can be compared.
+    """
     words, embedding, hidden = KEYBOARD_WORDS, 16, 32
     weights = _weights(
         seed,
+        scale=scale,
         embedding=nn.Embedding(len(words), embedding),
         rnn=nn.LSTM(embedding, hidden, proj_size=embedding),
         head=nn.Linear(embedding, len(words)),
@@ -65,6 +73,31 @@ def write_tiny_keyboard(path: Path, *, sentence_end: str = "start_over", seed: i
     display = {"i": "I", "i'm": "I'm", "boston": "Boston", "paris": "Paris"}
     (path / "display.json").write_text(json.dumps(display), encoding="utf-8")
     (path / "blocked.txt").write_text("damn\n", encoding="utf-8")
+    return path
+
+
+def write_tiny_melody(path: Path, *, seed: int = 0) -> Path:
+    """A language model of 24 notes: two layers of GRU with a head of its own and no start token."""
+    notes, embedding, hidden = MELODY_NOTES, 8, 16
+    weights = _weights(
+        seed,
+        embedding=nn.Embedding(len(notes), embedding),
+        rnn=nn.GRU(embedding, hidden, num_layers=2),
+        head=nn.Linear(hidden, len(notes)),
+    )
+    config = {
+        "task": "language_model",
+        "description": "Plays on, badly.",
+        "input": {
+            "kind": "tokens",
+            "vocabulary_size": len(notes),
+            "embedding_size": embedding,
+            "unknown_token": "<unk>",
+        },
+        "recurrent": {"cell": "gru", "input_size": embedding, "hidden_size": hidden, "layers": 2},
+        "head": {"kind": "softmax", "size": len(notes), "bias": True},
+    }
+    _write(path, config, weights, tokenizer=word_tokenizer(notes))
     return path
 
 
@@ -127,13 +160,13 @@ def word_tokenizer(words: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def _weights(seed: int, **modules: nn.Module) -> dict[str, Tensor]:
-    """The state of the modules, redrawn from `seed` wide enough that different inputs give clearly different
-    outputs.
+def _weights(seed: int, scale: float = 0.5, **modules: nn.Module) -> dict[str, Tensor]:
+    """The state of the modules, redrawn from `seed`; the usual `scale` is wide enough that different inputs give
+    clearly different outputs.
     """
     generator = torch.Generator().manual_seed(seed)
     state = nn.ModuleDict(modules).state_dict()
-    return {name: 0.5 * torch.randn(value.shape, generator=generator) for name, value in state.items()}
+    return {name: scale * torch.randn(value.shape, generator=generator) for name, value in state.items()}
 
 
 def _write(

@@ -310,6 +310,44 @@ def test_a_session_that_is_only_read_does_not_expire_in_the_store(registry, path
     assert not desk.suggest(session, "how are ").rebuilt
 
 
+def test_a_session_that_came_back_lives_as_long_as_it_says(kept):
+    """Looking at it after a restart does not postpone its end, and before that end it is there."""
+    kept.limits = SessionLimits(idle_seconds=1000)
+    kept.restart(store_first=False)
+    session = kept.create().session_id
+    kept.write(session, [14])
+    kept.store()
+    kept.restart(store_first=True)
+    for _ in range(7):
+        kept.now += 100
+        kept.store()
+    left_seconds = kept.get(session).state.expires_in_seconds
+    assert left_seconds < 310
+    kept.now += left_seconds - 2
+    kept.store()
+    assert kept.write(session, [15]).state.position == 2
+
+
+def test_a_refused_write_is_forgotten_with_the_life_it_was_sent_to(desk):
+    """A fork is not told that something before it was refused which was sent to its source."""
+    view = desk.create()
+    desk.ask(under(view.session_id, view, 1, [10**6], at=0))
+    fork = desk.one(ForkSession(session_id=view.session_id))
+    with pytest.raises(StateBehind):
+        desk.one(under(fork.session_id, fork, 5, [14], at=0))
+
+
+def test_a_move_without_steps_survives_a_restart(kept):
+    """Where the tape was cut and nothing put, it ends there afterwards too."""
+    session = kept.create().session_id
+    kept.write(session, list(range(14, 45)))
+    kept.store()
+    kept.write(session, None, at=30)
+    kept.store()
+    kept.restart(store_first=False)
+    assert kept.write(session, [20]).state.position == 31
+
+
 def test_without_tapes_at_rest_a_session_can_only_go_on(registry, path):
     """A setting keeps what users wrote out of the store; the state goes on, and nothing before it is there."""
     desk = Desk(registry, limits=LIMITS, open_store=partial(SqliteStore, path), keeps_tapes=False)

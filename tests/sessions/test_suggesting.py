@@ -9,7 +9,7 @@ from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import DeleteSession, Suggest
 
 from tests.sessions.desk import Desk
-from tests.sessions.oracle import KeyboardOracle
+from tests.sessions.plain_networks import PlainNetwork
 from tests.tiny import write_tiny_keyboard
 
 
@@ -27,7 +27,7 @@ def fresh(desk, text, **fields):
 
 def test_suggestions_are_the_likeliest_words_that_may_be_suggested(desk, models):
     """Without an unfinished word, the best words of the network's prediction, control tokens and marks left out."""
-    oracle = KeyboardOracle(models / "keyboard" / "1")
+    oracle = PlainNetwork(models / "keyboard" / "1")
     result = desk.suggest("user", "can you ", k=8)
     tape = [oracle.vocabulary[word] for word in ("can", "you")]
     predicted = oracle.log_probabilities(tape)[-1]

@@ -22,16 +22,16 @@ from gatehouse_server.sessions.operations import CreateSession, DeleteSession, R
 from gatehouse_server.sessions.results import WriteResult
 
 from tests.sessions.desk import Desk, NoSink, make_write
-from tests.sessions.oracle import KeyboardOracle
+from tests.sessions.plain_networks import PlainNetwork
 
 
 @pytest.fixture(scope="module")
 def oracle(models):
     """The keyboard in plain torch."""
-    return KeyboardOracle(models / "keyboard" / "1")
+    return PlainNetwork(models / "keyboard" / "1")
 
 
-def same(result: WriteResult, oracle: KeyboardOracle, tape: list[int]) -> None:
+def same(result: WriteResult, oracle: PlainNetwork, tape: list[int]) -> None:
     """Asserts that the last full output of a result is the network's over the tape."""
     expected = oracle.log_probabilities(tape)[-1].numpy()
     assert result.steps[-1].vector is not None

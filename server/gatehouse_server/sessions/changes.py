@@ -73,11 +73,14 @@ class Draft:
         stored.clean_steps = stored.under_way_steps
         stored.chunks = self.chunks
         stored.expires_unix_seconds = self.summary.expires_unix_seconds
+        stored.outlived = False
 
     def failed(self) -> None:
         """The store may have it or not."""
         stored = self.stored
-        stored.perhaps |= self.numbers
+        stored.perhaps |= stored.states | self.numbers
+        stored.states &= self.numbers  # the others it may have let go of
+        stored.clean_steps = max(0, stored.clean_steps - 1)  # the chunk that it is in may be longer now
         stored.under_way_steps = 0
         if stored.chunks == (0, 0):
             stored.chunks = self.chunks

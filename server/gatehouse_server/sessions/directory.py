@@ -8,8 +8,7 @@ from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import ListStored
 from gatehouse_server.sessions.reception import Reception
-from gatehouse_server.sessions.record import Head, decode_head, unpack
-from gatehouse_server.sessions.residents import Packed, Residents
+from gatehouse_server.sessions.residents import Residents
 from gatehouse_server.sessions.results import (
     ResidentIds,
     SessionLine,
@@ -18,7 +17,7 @@ from gatehouse_server.sessions.results import (
     SessionView,
 )
 from gatehouse_server.sessions.steps import Running
-from gatehouse_server.sessions.views import line, state_of, state_of_head, state_of_summary, view
+from gatehouse_server.sessions.views import line, state_of, state_of_packed, state_of_summary, view
 from gatehouse_server.stores.port import Summary
 
 
@@ -50,13 +49,7 @@ class Directory:
 
     def view(self, session_id: str) -> SessionView:
         """Where a session in memory stands."""
-        session = self._residents.live(session_id)
-        if session is not None:
-            return self._reception.view_of(session)
-        packed = self._residents.packed(session_id)
-        assert packed is not None, "asked of sessions in memory only"
-        head = _head_of(packed)
-        return self._view(session_id, head.model, self._state_of(packed, head))
+        return self._reception.view_in_memory(session_id)
 
     def find(self, session_id: str) -> Running[SessionView]:
         """Where a session stands, wherever it is. One that only this process can have is brought into memory, since
@@ -113,33 +106,21 @@ class Directory:
         packed = self._residents.packed(session_id)
         if packed is None:
             return None
-        head = _head_of(packed)
-        return line(session_id, head.model, self._state_of(packed, head), "host", len(packed.content))
+        head = packed.head()
+        state = state_of_packed(
+            packed,
+            head,
+            keeps=self._keeper.keeps,
+            expires_in_seconds=self._expires_in(packed.expires_seconds),
+        )
+        return line(session_id, head.model, state, "host", len(packed.content))
 
     def _stored_line(self, summary: Summary) -> SessionLine:
         state = state_of_summary(summary, now_unix_seconds=self._wall_clock())
         return line(summary.session_id, summary.model, state, "store", summary.size_bytes)
-
-    def _state_of(self, packed: Packed, head: Head) -> SessionState:
-        if not self._keeper.keeps:
-            durable_revision = 0
-        elif packed.unsaved:
-            assert packed.stored is not None, "its books are kept while something is not stored"
-            durable_revision = packed.stored.revision
-        else:
-            durable_revision = head.revision
-        return state_of_head(
-            head,
-            durable_revision=durable_revision,
-            expires_in_seconds=self._expires_in(packed.expires_seconds),
-        )
 
     def _view(self, session_id: str, model: str, state: SessionState) -> SessionView:
         return view(session_id, model, state, self._limits, self._keeper.durability)
 
     def _expires_in(self, expires_seconds: float) -> float:
         return max(0.0, expires_seconds - self._clock())
-
-
-def _head_of(packed: Packed) -> Head:
-    return decode_head(unpack(packed.content)[0])

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import structlog
 
@@ -41,6 +42,9 @@ _LAST_RETRY_SECONDS = 2.0
 _SWEEP_SECONDS = 10.0
 _SWEEP_WHILE_FAILING_SECONDS = 1.0
 _MOST_EXPIRED_AT_ONCE = 1000
+_UNTOLD_SHARE = 1 / 60
+"""How much of its idle time a session may gain by being used without the store being told."""
+_CLOCK_JUMP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +81,15 @@ class Keeper:
         self._clock = clock
         self._wall_clock = wall_clock
         self._unsaved: OrderedDict[str, float] = OrderedDict()
-        self._under_way: OrderedDict[str, float] = OrderedDict()
+        self._under_way: OrderedDict[str, tuple[float, Draft]] = OrderedDict()
+        self._not_stored: list[tuple[str, float]] = []
         self._landing = 0
         self._failed = False
         self._retry_seconds = 0.0
         self._next_flush_seconds = 0.0
-        self._started_seconds = clock()
-        self._next_sweep_seconds = self._started_seconds
+        self._grace_began_seconds = clock()
+        self._ahead_seconds = wall_clock() - clock()
+        self._next_sweep_seconds = self._grace_began_seconds
         self._erased = False
         self._known_sessions = 0
         self._told_lag_seconds = 0.0
@@ -119,10 +125,10 @@ class Keeper:
     @property
     def lag_seconds(self) -> float:
         """For how long the oldest change has been waiting to be stored."""
-        for waiting in (self._under_way, self._unsaved):
-            for since_seconds in waiting.values():
-                return max(0.0, self._clock() - since_seconds)
-        return 0.0
+        oldest = [since_seconds for _, since_seconds in self._not_stored[:1]]
+        oldest += [since_seconds for since_seconds, _ in islice(self._under_way.values(), 1)]
+        oldest += islice(self._unsaved.values(), 1)
+        return max(0.0, self._clock() - min(oldest)) if oldest else 0.0
 
     def problem(self) -> str | None:
         """Why writes are refused. From any thread."""
@@ -142,7 +148,12 @@ class Keeper:
     @property
     def in_grace(self) -> bool:
         """Whether the server started so recently that nobody may have been able to use a session."""
-        return self._clock() < self._started_seconds + self._limits.grace_seconds
+        return self._clock() < self.grace_ends_seconds
+
+    @property
+    def grace_ends_seconds(self) -> float:
+        """Until when that is so."""
+        return self._grace_began_seconds + self._limits.grace_seconds
 
     # --- What operations do ---------------------------------------------------------------------------
 
@@ -177,9 +188,27 @@ class Keeper:
         stored = session.stored
         if stored is None or not stored.exists:
             return
-        late = self._wall_clock() + self._limits.idle_seconds * 3 / 4
+        late = self._wall_clock() + self._limits.idle_seconds * (1 - _UNTOLD_SHARE)
         if stored.expires_unix_seconds < late:
+            stored.outlived = True
             self.note(session.session_id)
+
+    def is_over(self, summary: Summary, *, was_ours: bool) -> bool:
+        """Whether the time of a stored session is up."""
+        return self.expires_seconds(summary, was_ours=was_ours) <= self._clock()
+
+    def expires_seconds(self, summary: Summary, *, was_ours: bool) -> float:
+        """When a stored session's time is up, by the clock of this process. What it let go of itself it told the store
+        exactly; another process may have let it be used since.
+        """
+        left_seconds = summary.expires_unix_seconds - self._wall_clock()
+        if left_seconds <= 0 and not was_ours:
+            left_seconds += self._limits.idle_seconds * _UNTOLD_SHARE
+        return max(self._clock() + left_seconds, self.grace_ends_seconds)
+
+    @property
+    def _over_unix_seconds(self) -> float:
+        return self._wall_clock() - self._limits.idle_seconds * _UNTOLD_SHARE
 
     def create(self, head: Head, parts: Mapping[str, bytes]) -> Running[Stored | Summary]:
         """Stores a session that is new: its books, or the record that stands in its place."""
@@ -217,15 +246,23 @@ class Keeper:
             and there.incarnation == session.incarnation
         )
 
-    def remove(self, session_id: str, tombstone: Tombstone) -> Running[Summary | Tombstone | None]:
-        """Erases a session; what stood there before."""
-        there: Summary | Tombstone | None = yield self._call(
-            "remove", lambda store: store.remove(session_id, tombstone)
-        )
-        if isinstance(there, Summary):
-            self._known_sessions -= 1
-            self._erased = True
-        return there
+    def remove(
+        self, session_id: str, tombstone: Tombstone, *, incarnation: int | None = None
+    ) -> Running[Summary | Tombstone | None]:
+        """Erases a session, or only that life of it; what stood there before."""
+        there: Summary | Tombstone | None = None
+        while True:
+            found: Summary | Tombstone | None = yield self._call(
+                "remove", lambda store: store.remove(session_id, tombstone, incarnation=incarnation)
+            )
+            if isinstance(found, Summary):
+                self._known_sessions -= 1
+                self._erased = True
+            if not isinstance(there, Summary):
+                there = found
+            if session_id not in self._under_way:
+                return there
+            # What went to the store meanwhile may have made the record anew: it is removed behind that once more.
 
     def after(self, session_id: str, limit: int) -> Running[list[Summary]]:
         """A page of what the store has."""
@@ -267,6 +304,8 @@ class Keeper:
 
     def store_all(self) -> None:
         """Hands everything that is noted to the worker, for the end of the process."""
+        for _, draft in self._under_way.values():
+            draft.failed()  # nobody will hear of it: what comes after it holds whether it lands or not
         while self._unsaved and self._worker is not None:
             self._flush(self._clock())
 
@@ -309,6 +348,8 @@ class Keeper:
     def _store_now(self, session: Session) -> Running[None]:
         if session.session_id in self._under_way:
             yield self._call("wait", lambda _: None)  # what is under way lands before anything sent after it
+            if session.gone:
+                raise _taken_over(session)
         self._unsaved.pop(session.session_id, None)
         draft = draft_live(session, self._summary(session), keeps_tape=self._keeping.keeps_tapes)
         read_rows([draft])
@@ -321,9 +362,7 @@ class Keeper:
         self._last_failure = None
         if not _is_of(outcome, draft.summary):
             self._moved(session.session_id, draft.stored)
-            raise SessionMoved(
-                f"another server has taken session {session.session_id!r} over. Nothing was applied; ask again"
-            )
+            raise _taken_over(session)
         draft.landed()
 
     def _flush(self, now: float) -> None:
@@ -335,19 +374,19 @@ class Keeper:
             draft = self._draft(session_id)
             if draft is not None:
                 drafts.append(draft)
-                self._under_way[session_id] = since_seconds
+                self._under_way[session_id] = since_seconds, draft
         read_rows(drafts)
         self._landing += len(drafts)
         for draft in drafts:
             self._live_worker.apply(draft.change(), partial(self._landed, draft))
 
     def _draft(self, session_id: str) -> Draft | None:
-        """What is to be stored of a session; nothing when it ended meanwhile."""
+        """What is to be stored of a session; nothing when it ended meanwhile, or is another one that is stored."""
         session = self._residents.live(session_id)
         if session is not None:
             return draft_live(session, self._summary(session), keeps_tape=self._keeping.keeps_tapes)
         packed = self._residents.packed(session_id)
-        if packed is None:
+        if packed is None or packed.stored is None:
             return None
         return draft_packed(
             packed,
@@ -359,11 +398,11 @@ class Keeper:
 
     def _landed(self, draft: Draft, outcome: Summary | StoreFailure | None) -> None:
         session_id = draft.summary.session_id
-        since_seconds = self._under_way.pop(session_id)
+        since_seconds, _ = self._under_way.pop(session_id)
         self._landing -= 1
         if isinstance(outcome, StoreFailure):
             draft.failed()
-            self._note_again(session_id, since_seconds)
+            self._not_stored.append((session_id, since_seconds))
             self._noticed(outcome)
         elif _is_of(outcome, draft.summary):
             if not draft.existed:
@@ -375,11 +414,15 @@ class Keeper:
             self._noticed(None)
         else:
             self._moved(session_id, draft.stored)
+        if not self._landing:
+            self._note_again()
 
-    def _note_again(self, session_id: str, since_seconds: float) -> None:
-        """The change was not stored: it waits for longer than anything noted since."""
-        self._unsaved[session_id] = since_seconds
-        self._unsaved.move_to_end(session_id, last=False)
+    def _note_again(self) -> None:
+        """What was not stored has been waiting for longer than anything noted since; first the longest."""
+        while self._not_stored:
+            session_id, since_seconds = self._not_stored.pop()
+            self._unsaved[session_id] = since_seconds
+            self._unsaved.move_to_end(session_id, last=False)
 
     def _noticed(self, failure: StoreFailure | None) -> None:
         """Takes note of whether the store works; after a failure waits longer from time to time."""
@@ -411,15 +454,25 @@ class Keeper:
 
     def _sweep(self) -> None:
         worker = self._live_worker
-        if not self.in_grace:
-            now_unix = self._wall_clock()
+        self._notice_clock()
+        if not self.in_grace and not self._retry_seconds and self.lag_seconds < _SWEEP_SECONDS:
+            # Otherwise sessions may have been used without the store's knowing.
+            over_unix = self._over_unix_seconds
             worker.call(
-                "expire", lambda store: store.expire(now_unix, _MOST_EXPIRED_AT_ONCE), self._was_swept
+                "expire", lambda store: store.expire(over_unix, _MOST_EXPIRED_AT_ONCE), self._was_swept
             )
         if self._erased:
             self._erased = False
             worker.call("scrub", lambda store: store.scrub(), self._was_scrubbed)
         worker.call("count", lambda store: store.count(), self._was_counted)
+
+    def _notice_clock(self) -> None:
+        """When the wall clock was set forward, or all stood still, sessions get the time that a restart gives them."""
+        ahead_seconds = self._wall_clock() - self._clock()
+        if ahead_seconds > self._ahead_seconds + _CLOCK_JUMP_SECONDS:
+            _log.warning("the clock went forward", seconds=round(ahead_seconds - self._ahead_seconds))
+            self._grace_began_seconds = self._clock()
+        self._ahead_seconds = ahead_seconds
 
     def _was_swept(self, outcome: int | StoreFailure) -> None:
         if isinstance(outcome, int) and outcome:
@@ -450,3 +503,9 @@ class Keeper:
 def _is_of(outcome: Summary | None, ours: Summary) -> bool:
     """Whether the store stands as this process left it."""
     return outcome is not None and outcome.owner == ours.owner and outcome.incarnation == ours.incarnation
+
+
+def _taken_over(session: Session) -> SessionMoved:
+    return SessionMoved(
+        f"another server has taken session {session.session_id!r} over. Nothing was applied; ask again"
+    )

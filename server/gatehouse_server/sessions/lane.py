@@ -128,7 +128,9 @@ class SessionLane:
             stores=worker is not None,
             stores_tapes=keeping.keeps_tapes,
             busy=self._lines,
+            note=lambda session_id: self._keeper.note(session_id),
             clock=clock,
+            wall_clock=wall_clock,
         )
         self._keeper = Keeper(
             worker=worker,
@@ -261,11 +263,14 @@ class SessionLane:
             self._answer(ticket, self._directory.residents())
         elif isinstance(operation, DescribeResidents):
             self._answer(ticket, self._directory.describe(operation.session_ids))
-        elif isinstance(operation, GetSession) and self._directory.knows(operation.session_id, self._lines):
-            self._answer(ticket, self._directory.view(operation.session_id))
         else:
             key = self._key(operation)
             line = self._lines.get(key)
+            if line is None:
+                self._reception.expire_if_over(key)
+            if isinstance(operation, GetSession) and self._directory.knows(key, self._lines):
+                self._answer(ticket, self._directory.view(key))
+                return
             if line is None:
                 line = self._lines[key] = _Line(key)
             if line.running is not None or line.waiting:

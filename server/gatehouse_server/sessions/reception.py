@@ -41,7 +41,7 @@ from gatehouse_server.sessions.session import INITIAL_STATE, Session
 from gatehouse_server.sessions.steps import Running, Wait
 from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers
-from gatehouse_server.sessions.views import state_of, state_of_head, view
+from gatehouse_server.sessions.views import state_of, state_of_head, state_of_packed, view
 from gatehouse_server.sessions.work import Work
 from gatehouse_server.sessions.writing import HeldRows, restored
 from gatehouse_server.stores.port import StoredSession, Summary, Tombstone
@@ -140,16 +140,17 @@ class Reception:
             raise gone(session_id, self._lost.find(session_id))
         there = yield from self._keeper.claim(session_id)
         if not isinstance(there, StoredSession):
-            raise gone(session_id, there or self._lost.find(session_id))
+            raise gone(session_id, self._lost.find(session_id) or there)
         summary = there.summary
-        if summary.expires_unix_seconds <= self._wall_clock() and not self._keeper.in_grace:
+        head = decode_head(there.head)
+        was_ours = head.incarnation == summary.incarnation
+        if self._keeper.is_over(summary, was_ours=was_ours):
             expired = Tombstone(why="SESSION_EXPIRED")
-            yield from self._keeper.remove(session_id, expired)
+            yield from self._keeper.remove(session_id, expired, incarnation=summary.incarnation)
             self._observer.happened(Happening.SESSION_EXPIRED)
             raise gone(session_id, expired)
         if session_id in self._residents:
             return
-        head = decode_head(there.head)
         tape = self._hosts.serving(head.model).tape_type
         numbers = chunk_numbers(head.begin, head.position, tape.chunk_steps)
         stored = Stored(
@@ -160,10 +161,15 @@ class Reception:
             chunks=(numbers.start, numbers.stop),
             expires_unix_seconds=summary.expires_unix_seconds,
         )
-        if head.incarnation != summary.incarnation:
+        if not was_ours:
             self._observer.happened(Happening.SESSION_RECOVERED)
-            head = replace(head, incarnation=summary.incarnation)
-        self._residents.keep(head, pack(encode_head(head), there.parts), stored=stored)
+            head = replace(head, incarnation=summary.incarnation, refused=False)
+        self._residents.keep(
+            head,
+            pack(encode_head(head), there.parts),
+            stored=stored,
+            expires_seconds=self._keeper.expires_seconds(summary, was_ours=was_ours),
+        )
 
     # --- Making ---------------------------------------------------------------------------------------
 
@@ -265,7 +271,11 @@ class Reception:
             raise gone(session_id, ended)  # the request is an old one: its session came and went
         self._check_place()
         head = replace(
-            head, session_id=session_id, incarnation=self._new_incarnation(), request_id=request_id
+            head,
+            session_id=session_id,
+            incarnation=self._new_incarnation(),
+            request_id=request_id,
+            refused=False,
         )
         stored = None
         if self._keeper.keeps:
@@ -284,12 +294,14 @@ class Reception:
         return view(session_id, head.model, state, self._limits, self._keeper.durability)
 
     def _made_before(self, session_id: str, request_id: str | None) -> Running[SessionView]:
-        session = yield from self.present(session_id)
-        if request_id is None or session.request_id != request_id:
+        """Looked at where it lies: waiting for a slot of its own, a source might hold the one that comes free."""
+        if session_id not in self._residents:
+            yield from self._fetch(session_id)
+        if request_id is None or self._residents.request_id(session_id) != request_id:
             raise SessionExists(
                 f"there is a session {session_id} already; use it, or choose another identifier"
             )
-        return self.view_of(session)
+        return self.view_in_memory(session_id)
 
     def _initial(self, model: HostedModel) -> Head:
         return Head(
@@ -323,15 +335,16 @@ class Reception:
 
     def end(self, session_id: str, tombstone: Tombstone) -> Running[None]:
         """Ends a session wherever it is. Raises SessionNotFound, unless this very request ended it before."""
-        there: Summary | Tombstone | None = self._lost.find(session_id)
+        there: Summary | Tombstone | None = None
         if self._keeper.keeps:
-            there = (yield from self._keeper.remove(session_id, tombstone)) or there
+            there = yield from self._keeper.remove(session_id, tombstone)
         if session_id in self._residents:
             self._residents.drop(session_id)
         elif not isinstance(there, Summary):
-            if tombstone.request_id is not None and there == tombstone:
+            ended = self._lost.find(session_id)
+            if tombstone.request_id is not None and tombstone in (ended, there):
                 return
-            raise gone(session_id, there)
+            raise gone(session_id, ended or there)
         self._lost.remember(session_id, tombstone)
         self._observer.happened(
             Happening.SESSION_EVICTED if tombstone.why == "SESSION_EVICTED" else Happening.SESSION_DELETED
@@ -340,12 +353,20 @@ class Reception:
     def expire(self) -> None:
         """Ends the sessions in memory whose time is up."""
         for session_id in self._residents.expired():
-            incarnation = self._residents.incarnation(session_id)
-            self._residents.drop(session_id)
-            self._lost.remember(session_id, Tombstone(why="SESSION_EXPIRED"))
-            self._keeper.erase_expired(session_id, incarnation)
-            self._observer.happened(Happening.SESSION_EXPIRED)
+            self._expire(session_id)
         self._lost.forget_old()
+
+    def expire_if_over(self, session_id: str) -> None:
+        """Ends a session in memory if its time is up. It must not have operations under way."""
+        if self._residents.is_over(session_id):
+            self._expire(session_id)
+
+    def _expire(self, session_id: str) -> None:
+        incarnation = self._residents.incarnation(session_id)
+        self._residents.drop(session_id)
+        self._lost.remember(session_id, Tombstone(why="SESSION_EXPIRED"))
+        self._keeper.erase_expired(session_id, incarnation)
+        self._observer.happened(Happening.SESSION_EXPIRED)
 
     def view_of(self, session: Session) -> SessionView:
         """A live session with its limits."""
@@ -357,6 +378,22 @@ class Reception:
             self._limits,
             self._keeper.durability,
         )
+
+    def view_in_memory(self, session_id: str) -> SessionView:
+        """A session in memory with its limits."""
+        session = self._residents.live(session_id)
+        if session is not None:
+            return self.view_of(session)
+        packed = self._residents.packed(session_id)
+        assert packed is not None, "asked of sessions in memory only"
+        head = packed.head()
+        state = state_of_packed(
+            packed,
+            head,
+            keeps=self._keeper.keeps,
+            expires_in_seconds=max(0.0, packed.expires_seconds - self._clock()),
+        )
+        return view(session_id, head.model, state, self._limits, self._keeper.durability)
 
     def lost(self, session_id: str) -> SessionNotFound:
         """The error for a session that is nowhere."""

@@ -76,18 +76,20 @@ def describe(session: Session, *, keeps_tape: bool = True) -> tuple[Head, States
     """A session's head, and where its states are."""
     position = session.position
     begin = session.tape.begin if keeps_tape else position
+    kept = [checkpoint for checkpoint in session.checkpoints if checkpoint.position >= begin]
+    # From here on any state can be computed from what the record has.
+    restorable = 0 if begin == 0 else min((checkpoint.position for checkpoint in kept), default=position)
     states: States = {session.state_number: session.row}
     writes = []
     for write in session.recent:
         if write.digest is None:
             continue  # it cannot be repeated: it was kept only because going back to it was cheap
-        number = None if write.on_tape and write.at >= begin else write.number
+        number = None if write.on_tape and write.at >= restorable else write.number
         if number is not None:
             if write.row is None:
                 continue
             states[number] = write.row
         writes.append((write.revision, write.digest, write.at, write.position, write.on_tape, number))
-    kept = [checkpoint for checkpoint in session.checkpoints if checkpoint.position >= begin]
     for checkpoint in kept:
         states[checkpoint.number] = checkpoint.state
     states.pop(INITIAL_STATE, None)

@@ -23,6 +23,9 @@ from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers
 
+_EXACT_SECONDS = 0.5
+"""A store that is told a session's expiry later than this by the clock is told again."""
+
 _SOONEST_SECONDS = 0.02
 """A session that is due and busy is looked at again after this long."""
 
@@ -40,11 +43,16 @@ class Packed(NamedTuple):
     stored: Stored | None
     stored_expires_unix_seconds: float
 
+    def head(self) -> Head:
+        """Its head."""
+        return decode_head(unpack(self.content)[0])
+
 
 class Residents:
     """Moves sessions between the state table and packed memory. Used by the engine thread alone, except `len`.
 
-    `busy` is what has operations under way: such sessions stay where they are.
+    `note` hears of sessions that the store has to be told of; `busy` is what has operations under way: such sessions
+    stay where they are.
     """
 
     def __init__(
@@ -55,14 +63,18 @@ class Residents:
         stores: bool,
         stores_tapes: bool,
         busy: Container[str],
+        note: Callable[[str], None],
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._hosts = hosts
         self._limits = limits
         self._stores = stores
         self._stores_tapes = stores_tapes
         self._busy = busy
+        self._note = note
         self._clock = clock
+        self._wall_clock = wall_clock
         self._live: OrderedDict[str, Session] = OrderedDict()
         self._packed: OrderedDict[str, Packed] = OrderedDict()
         self.packed_bytes = 0
@@ -96,9 +108,12 @@ class Residents:
         """The session, if it is packed."""
         return self._packed.get(session_id)
 
-    def keep(self, head: Head, content: bytes, *, stored: Stored | None) -> None:
-        """Takes in a session that is new, or comes from the store."""
-        expires_seconds = self._clock() + self._limits.idle_seconds
+    def keep(
+        self, head: Head, content: bytes, *, stored: Stored | None, expires_seconds: float | None = None
+    ) -> None:
+        """Takes in a session that is new, or comes from the store and expires when it would have there."""
+        if expires_seconds is None:
+            expires_seconds = self._clock() + self._limits.idle_seconds
         self._put(head.session_id, self._entry(expires_seconds, content, stored, head.revision))
         self.by_model[head.model] += 1
 
@@ -150,7 +165,7 @@ class Residents:
         """Lets go of a session, live or packed."""
         session = self._live.pop(session_id, None)
         if session is None:
-            head = decode_head(unpack(self._packed[session_id].content)[0])
+            head = self._packed[session_id].head()
             self._take_out(session_id)
             self.by_model[head.model] -= 1
         else:
@@ -163,7 +178,20 @@ class Residents:
         session = self._live.get(session_id)
         if session is not None:
             return session.incarnation
-        return decode_head(unpack(self._packed[session_id].content)[0]).incarnation
+        return self._packed[session_id].head().incarnation
+
+    def request_id(self, session_id: str) -> str | None:
+        """The request that made a session."""
+        session = self._live.get(session_id)
+        return self._packed[session_id].head().request_id if session is None else session.request_id
+
+    def is_over(self, session_id: str) -> bool:
+        """Whether a session in memory is past its time. `expired` finds most such, in the order of their use."""
+        session = self._live.get(session_id)
+        if session is not None:
+            return session.expires_seconds <= self._clock()
+        packed = self._packed.get(session_id)
+        return packed is not None and packed.expires_seconds <= self._clock()
 
     def expired(self) -> list[str]:
         """Sessions whose time is up and that have nothing to do."""
@@ -224,6 +252,13 @@ class Residents:
         return max(_SOONEST_SECONDS, min(due) - now) if due else None
 
     def _rest(self, session: Session) -> None:
+        stored = session.stored
+        if stored is not None and stored.exists:
+            # From here it may leave memory, and then the store alone knows how long it lives.
+            expires_unix_seconds = self._wall_clock() + session.expires_seconds - self._clock()
+            if expires_unix_seconds > stored.expires_unix_seconds + _EXACT_SECONDS:
+                stored.outlived = True
+                self._note(session.session_id)
         head, states = describe(session)
         parts = parts_of(session.model, states, session.tape)
         entry = self._entry(

@@ -151,7 +151,7 @@ class Session:
         kept = self.model.kept_inputs_steps
         if kept is None and at == self.position:
             return []  # appended tokens take nothing away
-        first = 0 if kept is None else end - kept - self.model.checkpoint_steps
+        first = 0 if kept is None else end - kept
         return [
             write
             for write in self.recent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.record import Head
+from gatehouse_server.sessions.residents import Packed
 from gatehouse_server.sessions.results import Durability, SessionLine, SessionState, SessionView, Tier
 from gatehouse_server.sessions.session import Session
 from gatehouse_server.stores.port import Summary
@@ -32,6 +33,18 @@ def state_of_head(head: Head, *, durable_revision: int, expires_in_seconds: floa
         durable_revision=durable_revision,
         expires_in_seconds=expires_in_seconds,
     )
+
+
+def state_of_packed(packed: Packed, head: Head, *, keeps: bool, expires_in_seconds: float) -> SessionState:
+    """Where a session stands that is packed in memory, with its head; `keeps` tells whether there is a store."""
+    if not keeps:
+        durable_revision = 0
+    elif packed.unsaved:
+        assert packed.stored is not None, "its books are kept while something is not stored"
+        durable_revision = packed.stored.revision
+    else:
+        durable_revision = head.revision
+    return state_of_head(head, durable_revision=durable_revision, expires_in_seconds=expires_in_seconds)
 
 
 def state_of_summary(summary: Summary, *, now_unix_seconds: float) -> SessionState:

@@ -162,6 +162,7 @@ def move_to(
     """
     for leaving in session.leaving_tape(position, position + steps):
         row, _ = yield from restored(session, leaving.at, rows, work)
+        ensure_here(session)
         leaving.row = rows.hand_over(row)
     return (yield from restored(session, position, rows, work))
 

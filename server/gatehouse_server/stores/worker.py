@@ -18,6 +18,9 @@ _log = structlog.get_logger(__name__)
 MOST_AT_ONCE = 512
 """Changes or claims that go to the store in one piece; what waits behind them waits that long."""
 
+_DOWN_AFTER = 3
+"""After so many claims in a row failed one by one, and none succeeded, the rest fail with them."""
+
 Finished = Callable[[Any], None]
 """Gets what the store returned, or a StoreFailure."""
 
@@ -122,13 +125,20 @@ class StoreWorker:
             self._do(kind, batch)
 
     def _claimed(self, session_ids: Sequence[str]) -> Sequence[object]:
-        """Claims together; where that fails one by one, so that a record that cannot be read harms nobody else."""
+        """Claims together; where that fails one by one, so that a record that cannot be read harms nobody else.
+
+        A store that fails again and again is down: then the others are not tried, which might take seconds for each.
+        """
         try:
             return self._store.claim(session_ids, owner=self._owner, incarnation=self._new_incarnation())
         except StoreFailure as failure:
             if len(session_ids) == 1:
                 return [failure]
-            return [outcome for session_id in session_ids for outcome in self._claimed((session_id,))]
+            outcomes: list[object] = []
+            for session_id in session_ids:
+                down = len(outcomes) >= _DOWN_AFTER and all(isinstance(each, StoreFailure) for each in outcomes)
+                outcomes += [failure] if down else self._claimed((session_id,))
+            return outcomes
 
     def _submit(self, request: _Request) -> None:
         with self._changed:
