@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-# Calls that may be made twice without harm: Suggest takes the text as the truth, creation carries a request id, the
-# others read, or end a session for good. Not here are those that the client repeats itself for longer than a retry
-# policy can (five attempts): writes, forks, exports, imports and deletions.
+# Calls that may be made twice without harm. The other unary ones the client repeats itself, for longer than a retry
+# policy can (five attempts), which then must not: its pauses would come on top.
 _RETRIED_METHODS = (
-    ("gatehouse.v1.OnlineService", "Suggest"),
-    ("gatehouse.v1.OnlineService", "CreateSession"),
-    ("gatehouse.v1.OnlineService", "GetSession"),
     ("gatehouse.v1.OfflineService", "Classify"),
     ("gatehouse.v1.ModelService", "ListModels"),
     ("gatehouse.v1.ModelService", "GetModel"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from gatehouse import decoding, failures
@@ -67,6 +68,7 @@ class Delivery:
         self._furthest: int | None = None
         self._gets_on = True
         self._pauses = pauses()
+        self._rounds = pauses()
 
     def next_write(self) -> online_pb2.SessionWrite:
         """What to send now."""
@@ -93,7 +95,8 @@ class Delivery:
                 self._ledger.count(resumed=1)
             return
         if self._furthest is None or self._revision > self._furthest:
-            self._furthest, self._gets_on, self._pauses = self._revision, True, pauses()
+            self._furthest, self._gets_on = self._revision, True
+            self._pauses, self._rounds = pauses(), pauses()
         state = decoding.session_state(result.state)
         if (state.revision, state.position) != (
             self._revision,
@@ -138,9 +141,12 @@ class Delivery:
 
     def _catch_up(self, error: StateBehindError) -> float:
         """Begins anew from where the server says it stands."""
-        standing = self._standing = Standing.told_by(error)
+        before, standing = self._standing, Standing.told_by(error)
+        self._standing = standing
         if standing is None:
             raise self._refused(error)
+        if standing != before:
+            self._pauses = pauses()  # the server is there, and this is news: whatever failed before is over
         self._incarnation = standing.incarnation
         self._revision = self._write.revision
         if standing.revision < self._write.revision:
@@ -158,11 +164,13 @@ class Delivery:
             f"session {self._ledger.session_id} could not be brought up to date in time: the server lost its state "
             "again and again"
         )
-        return self._pause(error, late)
+        return self._pause(error, late, self._rounds)
 
-    def _pause(self, error: GatehouseError, too_late: GatehouseError) -> float:
+    def _pause(
+        self, error: GatehouseError, too_late: GatehouseError, lengths: Iterator[float] | None = None
+    ) -> float:
         told_seconds = error.retry_after_seconds or 0.0
-        seconds = self._deadline.pause_seconds(next(self._pauses), told_seconds=told_seconds)
+        seconds = self._deadline.pause_seconds(next(lengths or self._pauses), told_seconds=told_seconds)
         if seconds is None:
             raise self._refused(too_late)
         return seconds

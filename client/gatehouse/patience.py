@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 _FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 1.0
 _SHORTEST_ATTEMPT_SECONDS = 1.0
 
 

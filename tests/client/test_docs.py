@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 import gatehouse
+import grpc
 import pytest
-from gatehouse import errors
+from gatehouse import errors, failures
 from gatehouse.command import failure
 from gatehouse.command.classify import classify
 from gatehouse.command.evaluate import evaluate
@@ -15,6 +17,7 @@ from gatehouse.command.models import models
 from gatehouse.command.sessions import sessions
 from gatehouse.command.suggest import suggest
 from gatehouse.operator import Operator
+from google.rpc import error_details_pb2, status_pb2
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
@@ -52,3 +55,28 @@ def test_every_method_and_exception_is_documented() -> None:
     assert [name for name in names if name not in page] == []
     exceptions = [name for name in vars(errors) if name.endswith("Error")]
     assert [name for name in exceptions if f"`{name}`" not in page and f".{name}`" not in page] == []
+
+
+def test_what_the_client_does_in_each_failure_is_what_it_does() -> None:
+    """In the table of sessions.md a reason that is said to raise an exception raises that one, and one that is said to
+    be repeated is what deliveries repeat.
+    """
+    page = (_DOCS / "sessions.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \|[^|]*\| ([^|]*) \|", page, flags=re.MULTILINE)
+    assert len(rows) > 20
+    for reason, told in rows:
+        error = _told(reason)
+        for name in re.findall(r"[Rr]aises `(\w+)`", told):
+            assert type(error).__name__ == name, reason
+        repeats = told.startswith("Repeats")
+        assert repeats == isinstance(error, errors.UnavailableError | errors.DeadlineExceededError), reason
+
+
+def _told(reason: str) -> errors.GatehouseError:
+    """What the client raises for a status of the server with this reason."""
+    errors_page = (_DOCS / "errors.md").read_text()
+    row = re.search(rf"^\| `{reason}` \| ([A-Z_]+) \|", errors_page, flags=re.MULTILINE)
+    assert row is not None, f"errors.md has no row for {reason}"
+    status = status_pb2.Status(code=grpc.StatusCode[row[1]].value[0], message="no")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason))
+    return failures.from_status(status)

@@ -6,15 +6,23 @@ from typing import cast
 
 import numpy as np
 import pytest
-from gatehouse_server.errors import SessionNotFound
+from gatehouse_server.engine.ticket import Ticket
+from gatehouse_server.errors import (
+    PrecedingWriteRefused,
+    RevisionConflict,
+    SessionMoved,
+    SessionNotFound,
+)
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import DeleteSession, ExportSession, ForkSession, ListStored
 from gatehouse_server.stores.port import SessionStore, StoreFailure
+from gatehouse_server.stores.redis import RedisStore
 from gatehouse_server.stores.sqlite import SqliteStore
 from gatehouse_server.stores.worker import StoreWorker
 
-from tests.sessions.desk import Desk, make_write
+from tests.sessions.desk import Desk, NoSink, make_write
 from tests.sessions.flaky import FlakyStore
+from tests.stores.redis_server import RedisServer
 
 LIMITS = SessionLimits(max_sessions=64, max_live_sessions=8, max_resident_sessions=16)
 
@@ -315,3 +323,64 @@ def test_of_claims_together_those_fail_that_cannot_be_read(damaged, failed, aske
     worker.collect()
     assert sum(isinstance(outcome, StoreFailure) for outcome in outcomes) == failed
     assert (len(outcomes), store.asked) == (100, asked)
+
+
+def test_who_lost_against_another_writer_is_remembered_while_the_session_rests(registry):
+    """Though another session takes its slot before the loser's next write arrives, that is refused."""
+    desk = Desk(registry, limits=SessionLimits(max_live_sessions=1))
+    view, other = desk.create(), desk.create().session_id
+    desk.one(under(view.session_id, view, 1, [14], at=0))
+    loser = NoSink()
+
+    def sent_by_loser(revision):
+        operation = under(view.session_id, view, revision, [20], at=revision - 1)
+        return Ticket(operation=operation, sink=loser, tag=100 + revision, received_seconds=desk.now)
+
+    first, second = sent_by_loser(1), sent_by_loser(2)
+    desk.lane.accept([first], desk.answers)
+    assert isinstance(desk.settle([first])[0], RevisionConflict)
+    desk.write(other, [15])
+    desk.lane.accept([second], desk.answers)
+    assert isinstance(desk.settle([second])[0], PrecedingWriteRefused)
+
+
+def test_a_write_whose_session_is_taken_over_meanwhile_gives_all_rows_back(registry, tmp_path):
+    """Also the rows of states that it computed for answering earlier writes again."""
+    with RedisServer(tmp_path) as redis:
+        one, two = (
+            Desk(registry, open_store=partial(RedisStore, redis.url), owner=f"replica-{number}")
+            for number in (1, 2)
+        )
+        view = one.create()
+        for revision in range(1, 7):
+            one.one(under(view.session_id, view, revision, [13 + revision], at=revision - 1))
+        one.store()
+        one.now += 61
+        one.tick()
+        one.one(under(view.session_id, view, 7, [20], at=6))
+        two.write(view.session_id, [21])
+        (cutting,) = one.send(under(view.session_id, view, 8, [22], at=2))
+        one.store()
+        (outcome,) = one.settle([cutting])
+        assert isinstance(outcome, SessionMoved)
+        assert one.lane._hosts.get("keyboard").rows.in_use == 0
+        assert two.get(view.session_id).state.position == 7
+        one.leave()
+        two.leave()
+
+
+def test_sessions_expire_after_the_store_was_down_though_nothing_is_left_to_store(registry, flaky):
+    """What failed to be stored may end while it waits: the store is swept all the same when it is back."""
+    limits = SessionLimits(idle_seconds=100, grace_seconds=0.1)
+    desk = Desk(registry, limits=limits, open_store=flaky.open)
+    session = desk.create().session_id
+    flaky.down, flaky.count = True, lambda: 1  # as of a file on a full disk: what is known can be told
+    desk.write(session, [14])
+    desk.store()
+    desk.now += 200
+    desk.store()
+    flaky.down = False
+    for _ in range(3):
+        desk.now += 11
+        desk.store()
+    assert desk.one(ListStored(after="", limit=9)).lines == ()

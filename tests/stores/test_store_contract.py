@@ -132,6 +132,17 @@ def test_creating_again_with_more_writes_what_is_new(store: SessionStore) -> Non
     assert store.count() == 1
 
 
+def test_a_change_is_made_only_to_the_record_it_was_made_for(store: SessionStore) -> None:
+    """Also when the record went back: a store that lost something must not be left with half of a record."""
+    create(store, "a", revision=3)
+    for follows, applied in (((2,), False), ((2, 4), False), ((), False), ((2, 3), True), ((3,), True)):
+        change = replace(saving(revision=5), follows=follows)
+        (outcome,) = store.apply([change])
+        assert outcome is not None
+        assert outcome.revision == (5 if applied else 3)
+    assert content(store)[0] == b"new head"
+
+
 def test_creating_takes_the_tombstone_away(store: SessionStore) -> None:
     """An identifier may live again; once it is removed anew only the new reason is told."""
     create(store, "a")

@@ -19,8 +19,8 @@ from gatehouse_server.sessions.record import (
     state_part,
     unpack,
 )
-from gatehouse_server.sessions.residents import Packed
 from gatehouse_server.sessions.session import Session
+from gatehouse_server.sessions.shelf import Packed
 from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers, chunks
 from gatehouse_server.stores.port import Change, Summary
@@ -61,6 +61,7 @@ class Draft:
             parts=self.parts,
             dropped=tuple(dropped),
             creates=not self.existed,
+            follows=(stored.revision, *stored.attempted) if self.existed else None,
         )
 
     def landed(self) -> None:
@@ -68,6 +69,7 @@ class Draft:
         stored = self.stored
         stored.exists = True
         stored.revision = self.summary.revision
+        stored.attempted = ()
         stored.states = self.numbers
         stored.perhaps = set()
         stored.clean_steps = stored.under_way_steps
@@ -78,6 +80,8 @@ class Draft:
     def failed(self) -> None:
         """The store may have it or not."""
         stored = self.stored
+        if self.summary.revision not in stored.attempted:
+            stored.attempted += (self.summary.revision,)
         stored.perhaps |= stored.states | self.numbers
         stored.states &= self.numbers  # the others it may have let go of
         stored.clean_steps = max(0, stored.clean_steps - 1)  # the chunk that it is in may be longer now
@@ -89,6 +93,16 @@ class Draft:
                 min(stored.chunks[0], self.chunks[0]),
                 max(stored.chunks[1], self.chunks[1]),
             )
+
+    def met_another_record(self) -> None:
+        """The store went back to an earlier one: what it has is not known any more, and all is written anew."""
+        stored = self.stored
+        stored.exists = False
+        stored.revision = 0
+        stored.attempted = ()
+        stored.perhaps |= stored.states | self.numbers
+        stored.states = set()
+        stored.clean_steps = stored.under_way_steps = 0
 
 
 def draft_live(session: Session, summary: Summary, *, keeps_tape: bool) -> Draft:

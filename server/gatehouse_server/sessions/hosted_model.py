@@ -14,7 +14,7 @@ from gatehouse_server.models.text import TextCodec
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.tape import FeatureTape, Tape, TokenTape
 
-TOKEN_CHECKPOINT_STEPS = 1024
+TOKEN_CHECKPOINT_STEPS = 256
 """Going back by any distance computes at most this many steps again, and a state takes as much as a thousand tokens."""
 
 FEATURE_CHECKPOINT_STEPS = 16

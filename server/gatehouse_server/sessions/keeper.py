@@ -94,6 +94,7 @@ class Keeper:
         self._known_sessions = 0
         self._told_lag_seconds = 0.0
         self._last_failure: str | None = None
+        self._count_failed = False
 
     @property
     def durability(self) -> Durability:
@@ -134,7 +135,7 @@ class Keeper:
         """Why writes are refused. From any thread."""
         failure = self._last_failure
         if self._keeping.durability == "sync" and failure is not None:
-            return f"fails: {failure}; writes are refused until it works"
+            return f"fails, and writes are refused until it works: {failure}"
         lag_seconds = self._told_lag_seconds
         if self._keeping.durability == "async" and lag_seconds > self._keeping.max_lag_seconds:
             return f"has not taken anything for {lag_seconds:.0f} s; writes are refused until it does"
@@ -356,14 +357,18 @@ class Keeper:
         try:
             outcome: Summary | None = yield StoreStep(partial(self._live_worker.apply, draft.change()))
         except StoreUnavailable as failure:
-            self._last_failure = failure.message
+            self._noticed(failure.message)
             self._drop(session.session_id, draft.stored)
             raise
-        self._last_failure = None
+        self._noticed(None)
         if not _is_of(outcome, draft.summary):
             self._moved(session.session_id, draft.stored)
             raise _taken_over(session)
-        draft.landed()
+        if outcome != draft.summary:
+            self._went_back(draft)
+            yield from self._store_now(session)
+        else:
+            draft.landed()
 
     def _flush(self, now: float) -> None:
         self._next_flush_seconds = now + self._keeping.interval_seconds
@@ -375,6 +380,8 @@ class Keeper:
             if draft is not None:
                 drafts.append(draft)
                 self._under_way[session_id] = since_seconds, draft
+        if not drafts:
+            self._retry_seconds = 0.0  # what could not be stored has ended: nothing waits any more
         read_rows(drafts)
         self._landing += len(drafts)
         for draft in drafts:
@@ -403,7 +410,11 @@ class Keeper:
         if isinstance(outcome, StoreFailure):
             draft.failed()
             self._not_stored.append((session_id, since_seconds))
-            self._noticed(outcome)
+            self._noticed(str(outcome))
+            self._wait_before_retry()
+        elif _is_of(outcome, draft.summary) and outcome != draft.summary:
+            self._went_back(draft)
+            self._not_stored.append((session_id, since_seconds))
         elif _is_of(outcome, draft.summary):
             if not draft.existed:
                 self._known_sessions += 1
@@ -416,6 +427,12 @@ class Keeper:
             self._moved(session_id, draft.stored)
         if not self._landing:
             self._note_again()
+            self._told_lag_seconds = self.lag_seconds
+
+    def _went_back(self, draft: Draft) -> None:
+        """The store lost what it had confirmed: its session is written as a whole."""
+        _log.error("the state store went back", session_id=draft.summary.session_id)
+        draft.met_another_record()
 
     def _note_again(self) -> None:
         """What was not stored has been waiting for longer than anything noted since; first the longest."""
@@ -424,18 +441,20 @@ class Keeper:
             self._unsaved[session_id] = since_seconds
             self._unsaved.move_to_end(session_id, last=False)
 
-    def _noticed(self, failure: StoreFailure | None) -> None:
-        """Takes note of whether the store works; after a failure waits longer from time to time."""
+    def _noticed(self, failure: str | None) -> None:
+        """Takes note of whether the store works."""
         if failure is None:
-            if self._retry_seconds:
+            if self._last_failure is not None:
                 _log.info("the state store works again", unsaved_sessions=self.unsaved_sessions)
             self._retry_seconds = 0.0
-            self._last_failure = None
-        elif not self._failed:
+        elif self._last_failure is None:
+            _log.error("the state store fails", problem=failure)
+        self._last_failure = failure
+
+    def _wait_before_retry(self) -> None:
+        """After a failure waits longer from time to time; once for all that failed together."""
+        if not self._failed:
             self._failed = True
-            self._last_failure = str(failure)
-            if not self._retry_seconds:
-                _log.error("the state store fails", problem=str(failure))
             self._retry_seconds = min(_LAST_RETRY_SECONDS, self._retry_seconds * 2 or _FIRST_RETRY_SECONDS)
             self._next_flush_seconds = self._clock() + self._retry_seconds
 
@@ -491,9 +510,12 @@ class Keeper:
         """Counting also tells whether the store works, when nobody writes."""
         if isinstance(outcome, int):
             self._known_sessions = outcome
-            self._last_failure = None
+            if self._count_failed or self._keeping.durability == "sync":
+                self._noticed(None)
+            self._count_failed = False
         else:
-            self._last_failure = str(outcome)
+            self._noticed(str(outcome))
+            self._count_failed = True
             self._next_sweep_seconds = self._clock() + _SWEEP_WHILE_FAILING_SECONDS
 
     def _expires_unix(self, expires_seconds: float) -> float:

@@ -329,7 +329,7 @@ class SessionLane:
         if line.running is not running:
             return  # the operation was given up meanwhile
         if isinstance(outcome, StoreFailure):
-            self._resume(line, None, StoreUnavailable(f"the state store does not answer: {outcome}"))
+            self._resume(line, None, StoreUnavailable(f"the state store fails: {outcome}"))
         else:
             self._resume(line, outcome, None)
 

@@ -16,18 +16,21 @@ _WHY_GONE: dict[Ending, str] = {
 
 
 class LostSessions:
-    """Remembers why sessions ended, the last `most` of them for `seconds`. Of one thread."""
+    """Remembers why sessions ended, the last `most` of them for `seconds`. Of one thread.
+
+    In tuples of plain values, which the garbage collector need not look at.
+    """
 
     def __init__(self, *, most: int, seconds: float, clock: Callable[[], float]) -> None:
         self._most = most
         self._seconds = seconds
         self._clock = clock
-        self._lost: OrderedDict[str, tuple[Tombstone, float]] = OrderedDict()
+        self._lost: OrderedDict[str, tuple[Ending, str | None, float]] = OrderedDict()
 
     def remember(self, session_id: str, tombstone: Tombstone) -> None:
         """The session ended now."""
         self._lost.pop(session_id, None)
-        self._lost[session_id] = tombstone, self._clock()
+        self._lost[session_id] = tombstone.why, tombstone.request_id, self._clock()
         if len(self._lost) > self._most:
             self._lost.popitem(last=False)
 
@@ -38,13 +41,13 @@ class LostSessions:
     def find(self, session_id: str) -> Tombstone | None:
         """Why the session ended, if it is remembered."""
         lost = self._lost.get(session_id)
-        return None if lost is None else lost[0]
+        return None if lost is None else Tombstone(why=lost[0], request_id=lost[1])
 
     def forget_old(self) -> None:
         """Lets go of what ended long ago."""
         oldest_seconds = self._clock() - self._seconds
         while self._lost:
-            session_id, (_, lost_seconds) = next(iter(self._lost.items()))
+            session_id, (_, _, lost_seconds) = next(iter(self._lost.items()))
             if lost_seconds > oldest_seconds:
                 break
             del self._lost[session_id]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import structlog
+
 from gatehouse_server.engine.observer import Observer
-from gatehouse_server.errors import ModelMismatch, SessionNotFound
+from gatehouse_server.errors import ModelMismatch, SessionDamaged, SessionNotFound
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.operations import DeleteSession, EvictSession, RefusedWrite, Suggest, Write
@@ -15,6 +17,8 @@ from gatehouse_server.sessions.suggesting import check_suggests, suggest
 from gatehouse_server.sessions.work import Work
 from gatehouse_server.sessions.writing import write
 from gatehouse_server.stores.port import Tombstone
+
+_log = structlog.get_logger(__name__)
 
 
 class Performance:
@@ -51,6 +55,10 @@ class Performance:
             try:
                 session = yield from self._reception.present(session_id)
             except SessionNotFound:
+                rebuilt = True
+            except SessionDamaged as damage:
+                _log.error("a damaged session is made anew from its text", problem=damage.message)
+                yield from self._reception.end(session_id, Tombstone(why="SESSION_EVICTED"))
                 rebuilt = True
         if rebuilt:
             model = self._hosts.suggesting(operation.model)

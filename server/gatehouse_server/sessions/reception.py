@@ -51,6 +51,9 @@ SESSION_ID = re.compile(r"[!-~]{1,128}")
 
 _ID_BYTES = 16
 
+_MOST_EXPIRED_AT_ONCE = 128
+"""More would hold up a turn of the engine for milliseconds."""
+
 
 class Reception:
     """Used by the engine thread."""
@@ -117,13 +120,20 @@ class Reception:
             session = self._residents.live(session_id)
             if session is not None:
                 return session
-            if session_id not in self._residents:
-                yield from self._fetch(session_id)
-            elif self._residents.make_room():
-                self._observer.happened(Happening.SESSION_WOKEN)
-                return self._residents.wake(session_id)
-            else:
+            if session_id in self._residents and not self._residents.make_room():
                 yield Wait.FOR_ROOM
+                continue
+            try:
+                if session_id in self._residents:
+                    session = self._residents.wake(session_id)
+                    self._observer.happened(Happening.SESSION_WOKEN)
+                    return session
+                yield from self._fetch(session_id)
+            except SessionDamaged as damage:
+                raise SessionDamaged(
+                    f"session {session_id!r} cannot be read: {damage.message}. Delete it and begin anew, or have "
+                    "the state store restored from a backup"
+                ) from damage
 
     def afresh(self, session: Session) -> Running[Session]:
         """The session, after making sure that no other process has taken it over meanwhile."""
@@ -352,7 +362,7 @@ class Reception:
 
     def expire(self) -> None:
         """Ends the sessions in memory whose time is up."""
-        for session_id in self._residents.expired():
+        for session_id in self._residents.expired(_MOST_EXPIRED_AT_ONCE):
             self._expire(session_id)
         self._lost.forget_old()
 

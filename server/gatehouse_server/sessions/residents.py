@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.limits import SessionLimits
@@ -20,6 +19,7 @@ from gatehouse_server.sessions.record import (
     unpack,
 )
 from gatehouse_server.sessions.session import Session
+from gatehouse_server.sessions.shelf import Packed, Shelf
 from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers
 
@@ -28,24 +28,6 @@ _EXACT_SECONDS = 0.5
 
 _SOONEST_SECONDS = 0.02
 """A session that is due and busy is looked at again after this long."""
-
-
-class Packed(NamedTuple):
-    """A session out of the state table. A tuple of plain values: a million of them cost the garbage collector nothing.
-
-    `content` is what `record.pack` gave. `unsaved` tells that a store has less than that. `stored` is absent when it
-    can be made again: from a content that the store has all of.
-    """
-
-    expires_seconds: float
-    content: bytes
-    unsaved: bool
-    stored: Stored | None
-    stored_expires_unix_seconds: float
-
-    def head(self) -> Head:
-        """Its head."""
-        return decode_head(unpack(self.content)[0])
 
 
 class Residents:
@@ -76,8 +58,7 @@ class Residents:
         self._clock = clock
         self._wall_clock = wall_clock
         self._live: OrderedDict[str, Session] = OrderedDict()
-        self._packed: OrderedDict[str, Packed] = OrderedDict()
-        self.packed_bytes = 0
+        self._packed = Shelf()
         self.by_model: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -100,6 +81,11 @@ class Residents:
         """How many are packed."""
         return len(self._packed)
 
+    @property
+    def packed_bytes(self) -> int:
+        """What the packed ones take."""
+        return self._packed.size_bytes
+
     def live(self, session_id: str) -> Session | None:
         """The session, if it is in the state table."""
         return self._live.get(session_id)
@@ -114,16 +100,15 @@ class Residents:
         """Takes in a session that is new, or comes from the store and expires when it would have there."""
         if expires_seconds is None:
             expires_seconds = self._clock() + self._limits.idle_seconds
-        self._put(head.session_id, self._entry(expires_seconds, content, stored, head.revision))
+        self._packed.put(head.session_id, self._entry(expires_seconds, content, stored, head.revision))
         self.by_model[head.model] += 1
 
     def is_stored(self, session_id: str) -> None:
         """The store has all of a packed session now."""
-        entry = self._packed[session_id]
+        entry = self._shelved(session_id)
         assert entry.stored is not None
-        self._packed[session_id] = self._entry(
-            entry.expires_seconds, entry.content, entry.stored, entry.stored.revision
-        )
+        stored = self._entry(entry.expires_seconds, entry.content, entry.stored, entry.stored.revision)
+        self._packed.put(session_id, stored._replace(conflict=entry.conflict))
 
     def make_room(self) -> bool:
         """Whether there is room for one more live session, after packing the least recently used one if need be."""
@@ -140,7 +125,7 @@ class Residents:
 
         Raises SessionDamaged and ModelNotLoaded, and leaves it packed.
         """
-        entry = self._packed[session_id]
+        entry = self._shelved(session_id)
         head_bytes, parts = unpack(entry.content)
         head = decode_head(head_bytes)
         session = revive(
@@ -150,9 +135,10 @@ class Residents:
             session_id=session_id,
             expires_seconds=entry.expires_seconds,
         )
+        session.conflict = entry.conflict
         if self._stores:
             session.stored = entry.stored or _all_stored(session, head, entry.stored_expires_unix_seconds)
-        self._take_out(session_id)
+        self._packed.take(session_id)
         self._live[session_id] = session
         return session
 
@@ -165,8 +151,8 @@ class Residents:
         """Lets go of a session, live or packed."""
         session = self._live.pop(session_id, None)
         if session is None:
-            head = self._packed[session_id].head()
-            self._take_out(session_id)
+            head = self._shelved(session_id).head()
+            self._packed.take(session_id)
             self.by_model[head.model] -= 1
         else:
             self.by_model[session.model.key] -= 1
@@ -178,12 +164,12 @@ class Residents:
         session = self._live.get(session_id)
         if session is not None:
             return session.incarnation
-        return self._packed[session_id].head().incarnation
+        return self._shelved(session_id).head().incarnation
 
     def request_id(self, session_id: str) -> str | None:
         """The request that made a session."""
         session = self._live.get(session_id)
-        return self._packed[session_id].head().request_id if session is None else session.request_id
+        return self._shelved(session_id).head().request_id if session is None else session.request_id
 
     def is_over(self, session_id: str) -> bool:
         """Whether a session in memory is past its time. `expired` finds most such, in the order of their use."""
@@ -193,20 +179,16 @@ class Residents:
         packed = self._packed.get(session_id)
         return packed is not None and packed.expires_seconds <= self._clock()
 
-    def expired(self) -> list[str]:
-        """Sessions whose time is up and that have nothing to do."""
+    def expired(self, most: int) -> list[str]:
+        """Up to `most` of each kind whose time is up and that have nothing to do."""
         now = self._clock()
-        due = []
-        for session_id, session in self._live.items():
-            if session.expires_seconds > now:
-                break
-            if session_id not in self._busy:
-                due.append(session_id)
-        for session_id, entry in self._packed.items():
-            if entry.expires_seconds > now:
-                break
-            if session_id not in self._busy:
-                due.append(session_id)
+        due: list[str] = []
+        for sessions in (_ends(self._live.items()), _ends(self._packed.items())):
+            for session_id, expires_seconds in islice(sessions, most):
+                if expires_seconds > now:
+                    break
+                if session_id not in self._busy:
+                    due.append(session_id)
         return due
 
     def rest(self, most: int) -> int:
@@ -240,7 +222,7 @@ class Residents:
     def next_expiry_seconds(self) -> float | None:
         """In how long the next session is due to expire; absent when there are none."""
         due = [session.expires_seconds for session in islice(self._live.values(), 1)]
-        due += [entry.expires_seconds for entry in islice(self._packed.values(), 1)]
+        due += [entry.expires_seconds for _, entry in islice(self._packed.items(), 1)]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def next_change_seconds(self) -> float | None:
@@ -248,7 +230,7 @@ class Residents:
         now = self._clock()
         rest_sooner_seconds = max(0.0, self._limits.idle_seconds - self._limits.rest_seconds)
         due = [session.expires_seconds - rest_sooner_seconds for session in islice(self._live.values(), 1)]
-        due += [entry.expires_seconds for entry in islice(self._packed.values(), 1)]
+        due += [entry.expires_seconds for _, entry in islice(self._packed.items(), 1)]
         return max(_SOONEST_SECONDS, min(due) - now) if due else None
 
     def _rest(self, session: Session) -> None:
@@ -267,7 +249,9 @@ class Residents:
         del self._live[session.session_id]
         session.let_go()
         session.gone = True
-        self._put(session.session_id, entry)
+        if session.conflict is not None and session.conflict[0]() is not None:
+            entry = entry._replace(conflict=session.conflict)
+        self._packed.put(session.session_id, entry)
 
     def _entry(self, expires_seconds: float, content: bytes, stored: Stored | None, revision: int) -> Packed:
         unsaved = stored is not None and not stored.has_all_of(revision)
@@ -279,12 +263,17 @@ class Residents:
             stored_expires_unix_seconds=0.0 if stored is None else stored.expires_unix_seconds,
         )
 
-    def _put(self, session_id: str, entry: Packed) -> None:
-        self._packed[session_id] = entry
-        self.packed_bytes += len(entry.content)
+    def _shelved(self, session_id: str) -> Packed:
+        packed = self._packed.get(session_id)
+        assert packed is not None, "only asked of packed sessions"
+        return packed
 
-    def _take_out(self, session_id: str) -> None:
-        self.packed_bytes -= len(self._packed.pop(session_id).content)
+
+def _ends(
+    sessions: Iterable[tuple[str, Session]] | Iterable[tuple[str, Packed]],
+) -> Iterator[tuple[str, float]]:
+    for session_id, session in sessions:
+        yield session_id, session.expires_seconds
 
 
 def _all_stored(session: Session, head: Head, expires_unix_seconds: float) -> Stored:

@@ -43,8 +43,8 @@ def judge(session: Session, write: Revised) -> AcceptedWrite | None:
     """
     if write.incarnation != session.incarnation:
         raise StateBehind(
-            f"the session was made anew: its incarnation is {session.incarnation}, not {write.incarnation}. "
-            f"It stands at revision {session.revision}, position {session.position}",
+            f"the session is in another life than the write was meant for: a server took it up anew. It stands at "
+            f"revision {session.revision}, position {session.position}, incarnation {session.incarnation}",
             metadata=standing(session),
         )
     if write.revision == session.revision + 1:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 State = npt.NDArray[np.float32]
 """One state outside of the state table, (S,)."""
 
+Conflict = tuple[weakref.ref[ReplySink], float]
+"""The stream whose write lost against another writer's, and when it was told."""
+
 INITIAL_STATE = 0
 """The number of the model's initial state, in every session."""
 
@@ -81,7 +84,7 @@ class Session:
     stored: Stored | None = None
     refused: bool = False
     gone: bool = False
-    conflict: tuple[weakref.ref[ReplySink], float] | None = None
+    conflict: Conflict | None = None
 
     @property
     def position(self) -> int:

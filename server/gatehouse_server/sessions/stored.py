@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, kw_only=True)
 class Stored:
-    """`exists` tells whether there is a record at all. `revision` is what the store confirmed. `states` are the
-    numbers of the states that it surely has, `perhaps` of those that it may have, because an answer was lost.
-    Inputs before position `clean_steps` are those of the tape; when the tape ends there, there are none behind.
-    `chunks` are the numbers of chunks that it may have, first and last + 1. `expires_unix_seconds` is what it knows,
-    `outlived` tells that the session was used since and has to be kept for longer.
+    """`exists` tells whether there is a record at all. `revision` is what the store confirmed, `attempted` are those
+    that it may have too, because an answer was lost. `states` are the numbers of the states that it surely has,
+    `perhaps` of those that it may have. Inputs before position `clean_steps` are those of the tape; when the tape ends
+    there, there are none behind. `chunks` are the numbers of chunks that it may have, first and last + 1.
+    `expires_unix_seconds` is what it knows, `outlived` tells that the session was used since and has to be kept for
+    longer.
 
     While a change is under way, `under_way_steps` becomes what `clean_steps` will be, unless the tape is cut meanwhile.
     """
 
     exists: bool = False
     revision: int = 0
+    attempted: tuple[int, ...] = ()
     states: set[int] = field(default_factory=set)
     perhaps: set[int] = field(default_factory=set)
     clean_steps: int = 0

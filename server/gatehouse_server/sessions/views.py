@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.record import Head
-from gatehouse_server.sessions.residents import Packed
 from gatehouse_server.sessions.results import Durability, SessionLine, SessionState, SessionView, Tier
 from gatehouse_server.sessions.session import Session
+from gatehouse_server.sessions.shelf import Packed
 from gatehouse_server.stores.port import Summary
 
 

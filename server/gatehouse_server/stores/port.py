@@ -38,7 +38,9 @@ class Change:
     """What a record becomes: summary and head replaced, `parts` put, `dropped` parts taken away.
 
     With `creates` there must be no record yet; otherwise there must be one of the same incarnation and owner whose
-    revision is not higher. When that does not hold, nothing is changed. A change may be applied twice without harm.
+    revision is not higher, and, with `follows`, is one of these or the change's own: a change carries only what is new,
+    and on another record than it was made for it would leave one that is not whole. When that does not hold, nothing is
+    changed. A change may be applied twice without harm.
     """
 
     summary: Summary
@@ -46,6 +48,7 @@ class Change:
     parts: Mapping[str, bytes]
     dropped: tuple[str, ...] = ()
     creates: bool = False
+    follows: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ def change_arguments(change: Change) -> list[Argument]:
     ]
     for name, content in change.parts.items():
         arguments += (name, content)
+    follows = None if change.follows is None else (*change.follows, summary.revision)
+    arguments.append("" if follows is None else f",{','.join(map(str, follows))},")
     return arguments
 
 

@@ -50,7 +50,8 @@ end
 """
 
 # ARGV: store, id, creates, model, owner, incarnation, revision, position, expires, number of requests (0 or 1), of
-# dropped, of parts, head, then requests, names of dropped, names and contents of parts.
+# dropped, of parts, head, then requests, names of dropped, names and contents of parts; last the revisions that the
+# record may be at, between commas, or nothing.
 # The time comes first of what is written: it is the only value that Redis could refuse.
 APPLY: Final = (
     _PREAMBLE
@@ -64,6 +65,8 @@ if found[1] then
     if creates == '1' then return {'applied'} end
     return {'record', found}
   end
+  local follows = ARGV[#ARGV]
+  if follows ~= '' and not string.find(follows, ',' .. found[4] .. ',', 1, true) then return {'record', found} end
   creates = '0'
 elseif creates == '0' then
   return {'nothing'}

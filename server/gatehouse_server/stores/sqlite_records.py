@@ -41,10 +41,11 @@ class Records:
         wanted = change.summary
         if (standing.incarnation, standing.owner) != (wanted.incarnation, wanted.owner):
             return standing
-        if standing.revision <= wanted.revision:
-            self._replace(number, standing, change)
-        elif not change.creates:
+        if standing.revision > wanted.revision:
+            return wanted if change.creates else standing
+        if change.follows is not None and standing.revision not in (*change.follows, wanted.revision):
             return standing
+        self._replace(number, standing, change)
         return wanted
 
     def claim(self, session_id: str, *, owner: str, incarnation: int) -> StoredSession | Tombstone | None:

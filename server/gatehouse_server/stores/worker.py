@@ -136,7 +136,9 @@ class StoreWorker:
                 return [failure]
             outcomes: list[object] = []
             for session_id in session_ids:
-                down = len(outcomes) >= _DOWN_AFTER and all(isinstance(each, StoreFailure) for each in outcomes)
+                down = len(outcomes) >= _DOWN_AFTER and all(
+                    isinstance(each, StoreFailure) for each in outcomes
+                )
                 outcomes += [failure] if down else self._claimed((session_id,))
             return outcomes
 

@@ -52,7 +52,10 @@ async def ask(
     )
     outcome = await sink.future
     if isinstance(outcome, BaseException):
-        raise outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # its traceback has this frame, and this frame would have it
     return outcome
 
 
