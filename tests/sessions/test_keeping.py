@@ -19,6 +19,7 @@ from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import (
     CreateSession,
     DeleteSession,
+    EvictSession,
     ForkSession,
     GetSession,
     InspectSession,
@@ -228,6 +229,29 @@ def test_an_idle_session_is_one_state_and_its_tokens(registry):
     assert vector(desk, session) == before
 
 
+@pytest.mark.parametrize("rest", [True, False])
+def test_going_back_below_what_is_known_keeps_what_is_behind_it(desk, rest):
+    """A recent state can lie before the feature vectors that are kept; from there on all can be gone back to, also
+    after the session rested.
+    """
+    values = np.random.default_rng(7).normal(size=(200, 3)).astype(np.float32)
+    session, straight = desk.create("motion").session_id, desk.create("motion").session_id
+    desk.write(session, values[:17])
+    desk.write(session, values[17:200])
+    assert desk.get(session).state.oldest_restorable_position > 17
+    desk.write(session, values[17:20], at=17)
+    for begin in range(20, 35):
+        desk.write(session, values[begin : begin + 1])
+    if rest:
+        desk.now += 61
+        desk.tick()
+    assert desk.get(session).state.oldest_restorable_position == 17
+    for at in (30, 21, 17):
+        desk.write(session, None, at=at)
+        desk.write(straight, values[:at], at=0)
+        assert vector(desk, session) == vector(desk, straight)
+
+
 def test_a_created_session_survives_at_once(kept):
     """Creating is answered when it is stored, in either mode."""
     view = kept.create(session_id="mine")
@@ -248,6 +272,21 @@ def test_a_creation_repeated_after_a_restart_gives_the_first_session(kept):
     kept.one(DeleteSession(session_id=first.session_id, request_id="d-1"))
     with pytest.raises(SessionNotFound) as caught:
         kept.one(create)
+    assert caught.value.reason == "SESSION_DELETED"
+
+
+def test_the_last_end_of_an_identifier_is_the_one_that_is_told(kept):
+    """Also when it was used again in between, so shortly that the store had not heard of it."""
+    kept.suggest("mine", "how are ")
+    kept.store()
+    kept.one(EvictSession(session_id="mine"))
+    kept.suggest("mine", "how ")
+    delete = DeleteSession(session_id="mine", request_id="r")
+    kept.one(delete)
+    kept.restart(store_first=True)
+    kept.one(delete)
+    with pytest.raises(SessionNotFound) as caught:
+        kept.get("mine")
     assert caught.value.reason == "SESSION_DELETED"
 
 

@@ -347,6 +347,10 @@ class Reception:
         """Ends a session wherever it is. Raises SessionNotFound, unless this very request ended it before."""
         there: Summary | Tombstone | None = None
         if self._keeper.keeps:
+            head = self._residents.unstored(session_id)
+            if head is not None:
+                # What the store never had it would not remember either, but how one before of that name ended.
+                yield from self._keeper.create(head, {})
             there = yield from self._keeper.remove(session_id, tombstone)
         if session_id in self._residents:
             self._residents.drop(session_id)

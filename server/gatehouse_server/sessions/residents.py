@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from gatehouse_server.sessions.hosting import Hosts
@@ -158,6 +159,17 @@ class Residents:
             self.by_model[session.model.key] -= 1
             session.let_go()
             session.gone = True
+
+    def unstored(self, session_id: str) -> Head | None:
+        """The head of a session in memory that the store has no record of, without what goes with it in parts."""
+        session, packed = self._live.get(session_id), self._packed.get(session_id)
+        if session is not None and session.stored is not None and not session.stored.exists:
+            head = describe(session)[0]
+        elif packed is not None and packed.stored is not None and not packed.stored.exists:
+            head = packed.head()
+        else:
+            return None
+        return replace(head, writes=(), checkpoints=(), begin=head.position)
 
     def incarnation(self, session_id: str) -> int:
         """The life that a session is in."""

@@ -129,13 +129,21 @@ def write(
             inputs=inputs,
             source=(rows.hand_over(source[0]), source[1]),
             target=(rows.hand_over(advance.row), session.new_number() if len(inputs) else source[1]),
-            checkpoints=advance.checkpoints,
+            checkpoints=[*_beginning(session, at, source[0]), *advance.checkpoints],
             digest=content,
         )
     yield from keeper.commit(session)
     if rewinds:
         observer.happened(Happening.REWOUND)
     return _result(session, at, inputs, operation.outputs, advance, work, repeated=None)
+
+
+def _beginning(session: Session, at: int, row: int) -> list[Checkpoint]:
+    """The state at the beginning of what is known of the tape, if nothing else keeps it: all behind it needs it."""
+    if at == 0 or at > session.tape.begin or any(kept.position == at for kept in session.checkpoints):
+        return []
+    state = session.model.engine.read_states([row])[0]
+    return [Checkpoint(position=at, number=session.new_number(), state=state)]
 
 
 def refuse(operation: RefusedWrite) -> Running[WriteResult]:

@@ -125,22 +125,7 @@ class StoreWorker:
             self._do(kind, batch)
 
     def _claimed(self, session_ids: Sequence[str]) -> Sequence[object]:
-        """Claims together; where that fails one by one, so that a record that cannot be read harms nobody else.
-
-        A store that fails again and again is down: then the others are not tried, which might take seconds for each.
-        """
-        try:
-            return self._store.claim(session_ids, owner=self._owner, incarnation=self._new_incarnation())
-        except StoreFailure as failure:
-            if len(session_ids) == 1:
-                return [failure]
-            outcomes: list[object] = []
-            for session_id in session_ids:
-                down = len(outcomes) >= _DOWN_AFTER and all(
-                    isinstance(each, StoreFailure) for each in outcomes
-                )
-                outcomes += [failure] if down else self._claimed((session_id,))
-            return outcomes
+        return self._store.claim(session_ids, owner=self._owner, incarnation=self._new_incarnation())
 
     def _submit(self, request: _Request) -> None:
         with self._changed:
@@ -168,9 +153,9 @@ class StoreWorker:
         failed = True
         try:
             if kind == "apply":
-                outcomes = self._store.apply([request.argument for request in batch])
+                outcomes = _each(self._store.apply, [request.argument for request in batch])
             elif kind == "claim":
-                outcomes = self._claimed([request.argument for request in batch])
+                outcomes = _each(self._claimed, [request.argument for request in batch])
             else:
                 outcomes = [request.argument(self._store) for request in batch]
             failed = any(isinstance(outcome, StoreFailure) for outcome in outcomes)
@@ -185,6 +170,25 @@ class StoreWorker:
         self._results.extend(
             (request.finished, outcome) for request, outcome in zip(batch, outcomes, strict=True)
         )
+
+
+def _each(
+    together: Callable[[Sequence[Any]], Sequence[object]], arguments: Sequence[Any]
+) -> Sequence[object]:
+    """All together; where that fails one by one, so that a record that cannot be read or written harms nobody else.
+
+    A store that fails again and again is down: then the others are not tried, which might take seconds for each.
+    """
+    try:
+        return together(arguments)
+    except StoreFailure as failure:
+        if len(arguments) == 1:
+            return [failure]
+        outcomes: list[object] = []
+        for argument in arguments:
+            down = len(outcomes) >= _DOWN_AFTER and all(isinstance(each, StoreFailure) for each in outcomes)
+            outcomes += [failure] if down else _each(together, [argument])
+        return outcomes
 
 
 def _together(requests: Sequence[_Request]) -> Iterator[tuple[str, Sequence[_Request]]]:
