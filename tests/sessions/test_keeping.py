@@ -252,6 +252,25 @@ def test_going_back_below_what_is_known_keeps_what_is_behind_it(desk, rest):
         assert vector(desk, session) == vector(desk, straight)
 
 
+@pytest.mark.parametrize("rest", [True, False])
+def test_only_the_last_writes_are_answered_again(desk, rest):
+    """Writes without a revision and suggestions count among them, also when the session rested in between."""
+    view = desk.create()
+    first = under(view.session_id, view, 1, [14], at=0, k=1)
+    desk.one(first)
+    for _ in range(4):
+        desk.write(view.session_id, [15])
+    if rest:
+        desk.now += 61
+        desk.tick()
+    for _ in range(3):
+        desk.write(view.session_id, [16])
+    assert desk.one(first).repeated
+    desk.write(view.session_id, [16])
+    with pytest.raises(RevisionConflict):
+        desk.one(first)
+
+
 def test_a_created_session_survives_at_once(kept):
     """Creating is answered when it is stored, in either mode."""
     view = kept.create(session_id="mine")

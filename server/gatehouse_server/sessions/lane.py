@@ -80,7 +80,7 @@ class SessionLane:
 
     Operations of one session run one after the other in the order of arrival; those of different sessions share
     ticks. `worker` talks to the state store, if there is one; `export_key` seals exported sessions, by default one of
-    the store's, or of this process alone.
+    the store's, or of this process alone. `ran` hears how many seconds the ticks of a turn took.
     """
 
     operations = (
@@ -112,12 +112,14 @@ class SessionLane:
         incarnations: Incarnations | None = None,
         secret: bytes | None = None,
         export_key: bytes | None = None,
+        ran: Callable[[float], None] = lambda seconds: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._observer = observer
         self._clock = clock
         self._worker = worker
+        self._ran = ran
         keeping = keeping or Keeping()
         secret = secret or secrets.token_bytes(32)
         self._lines: dict[str, _Line] = {}
@@ -199,10 +201,15 @@ class SessionLane:
         self._answers = answers
         if self._worker is not None:
             self._worker.collect()
+        began_seconds = self._clock()
+        ticked = False
         for model in self._hosts:
             if model.engine.queued:
                 model.engine.tick()
+                ticked = True
         self._begin_waiting()
+        if ticked:
+            self._ran(self._clock() - began_seconds)
 
     def wakes_in_seconds(self) -> float | None:
         """Until something is due by time alone."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
@@ -216,6 +216,8 @@ def revive(
 ) -> Session:
     """The session of a record, in the state table. Raises SessionDamaged, ModelNotLoaded."""
     check_model(head, model)
+    oldest = head.revision - model.limits.recent_writes
+    head = replace(head, writes=tuple(write for write in head.writes if write[0] > oldest))
     tape = read_tape(head, parts, model)
     numbers = sorted(head.state_numbers - {number for _, number in head.checkpoints})
     loaded = [_read_state(parts, number, model) for number in numbers]

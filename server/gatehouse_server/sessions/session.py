@@ -212,7 +212,7 @@ class Session:
                 row=source[0],
             )
         )
-        while len(self.recent) > keep:
+        while self.recent[0].revision <= self.revision - keep:
             row = self.recent.popleft().row
             if row is not None:
                 pool.release(row)
