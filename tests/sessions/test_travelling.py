@@ -199,6 +199,17 @@ def test_a_blob_of_another_model_is_refused(registry, tmp_path):
         here.one(ImportSession(blob=unknown))
 
 
+def test_a_state_of_another_precision_is_refused(models):
+    """Weights in int8 answer a little differently: a session goes on only where its answers stay the same."""
+    exact = Desk(Registry.load([models], embedded=None), export_key=b"ours")
+    rounded = Desk(Registry.load([models], embedded=None, precision="int8"), export_key=b"ours")
+    blob = exact.one(ExportSession(session_id=exact.create().session_id)).blob
+    with pytest.raises(ModelMismatch):
+        rounded.one(ImportSession(blob=blob))
+    blob = rounded.one(ExportSession(session_id=rounded.create().session_id)).blob
+    assert rounded.one(ImportSession(blob=blob)).state.position == 0
+
+
 def test_a_blob_tells_nothing_of_who_exported_it(desk):
     """Neither the identifier of the session nor that of the request that made it."""
     session = desk.create(session_id="somebody-known").session_id

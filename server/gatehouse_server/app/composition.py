@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import secrets
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from gatehouse_server.engine.bucketing import OfflineBatching
 from gatehouse_server.engine.documents import DocumentTask
 from gatehouse_server.engine.loop import Answers, Engine, Lane, deliver_to_sinks
 from gatehouse_server.engine.offline import OfflineLane
+from gatehouse_server.engine.pacing import Pacing
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.model import LoadedModel
@@ -88,6 +90,7 @@ def load_models(settings: Settings, device: str) -> Registry:
             settings.models,
             device,
             settings.fold_limit_bytes,
+            precision=settings.precision,
             embedded=EMBEDDED if settings.embedded_models else None,
             on_loaded=_tell,
         )
@@ -111,6 +114,7 @@ def build(
     def deliver(answers: Answers) -> None:
         loop.call_soon_threadsafe(deliver_to_sinks, answers)
 
+    pacing = Pacing(target_seconds=settings.online_latency_target_ms / 1000, clock=time.monotonic)
     incarnations = Incarnations()
     worker = None
     if store is not None:
@@ -138,11 +142,13 @@ def build(
         incarnations=incarnations,
         secret=None if store is None else store.secret,
         export_key=settings.export_key.encode() or None,
+        ran=pacing.online_ran,
     )
     documents = OfflineLane(
         networks={model.key: model.network for model in registry.models},
         batching=OfflineBatching(batch_tokens=settings.batch_tokens),
         observer=metrics.engine,
+        slice_seconds=pacing.slice_seconds,
     )
     lanes: dict[type, Lane] = dict.fromkeys(SessionLane.operations, sessions)
     lanes[DocumentTask] = documents

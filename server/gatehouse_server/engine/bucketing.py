@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineBatching:
-    """How documents are batched, and how long one slice of a batch may hold the device.
+    """How documents are batched.
 
     `batch_tokens` bounds documents times the longest one's steps, except for a document that is longer by
     itself; `window_documents` bounds how many of a model's waiting documents are looked at, first come first.
@@ -26,14 +26,11 @@ class OfflineBatching:
     batch_tokens: int = 65_536
     max_batch_documents: int = 128
     window_documents: int = 4_096
-    slice_seconds: float = 0.005
 
     def __post_init__(self) -> None:
         for name in ("batch_tokens", "max_batch_documents", "window_documents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.slice_seconds > 0:
-            raise ValueError(f"slice_seconds: expected more than 0, got {self.slice_seconds}")
 
 
 _FEW = 64

@@ -21,25 +21,36 @@ from gatehouse_server.network.network import Network
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_SLICE_SECONDS = 0.005
+
+_LONG_SECONDS = 0.25
+
 
 @dataclass(slots=True, kw_only=True)
 class _RunningBatch:
     """A batch between two slices."""
 
     model_key: str
+    place: int
     tickets: list[Ticket]
     computation: Generator[None, None, BatchScores]
     began_seconds: float
     form_seconds: float
     compute_seconds: float = 0.0
 
+    @property
+    def is_long(self) -> bool:
+        """Whether others should not wait for its end."""
+        return self.compute_seconds > _LONG_SECONDS
+
 
 class OfflineLane:
     """Takes DocumentTasks and answers each with DocumentScores, or with an exception for that document alone.
 
-    One batch is computed at a time, of the model whose document has waited longest; a slice of it ends when
-    `slice_seconds` are over. A batch that fails is tried again document by document, so that only those are
-    answered with the failure that fail by themselves.
+    A batch is of the model whose document has waited longest; a slice of it ends when `slice_seconds` are over. One
+    is computed at a time; beside one that takes long, a second one, slice by slice in turn, so that a document of a
+    hundred thousand steps does not hold up short ones. A batch that fails is tried again document by document, so that
+    only those are answered with the failure that fail by themselves.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class OfflineLane:
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
         backend_of: Callable[[Network], OfflineBackend] = TorchOfflineBackend,
+        slice_seconds: Callable[[], float] = lambda: DEFAULT_SLICE_SECONDS,
     ) -> None:
         """`networks` by model key; one that is added later is served from then on."""
         self._networks = networks
@@ -56,16 +68,17 @@ class OfflineLane:
         self._observer = observer
         self._clock = clock
         self._backend_of = backend_of
-        self._backends: dict[str, tuple[Network, OfflineBackend]] = {}
+        self._slice_seconds = slice_seconds
+        self._backends: dict[tuple[str, int], tuple[Network, OfflineBackend]] = {}
         self._waiting: dict[str, WaitingDocuments[Ticket]] = {}
         self._suspects: deque[Ticket] = deque()
-        self._running: _RunningBatch | None = None
+        self._running: deque[_RunningBatch] = deque()
         self._arrivals = 0
 
     @property
     def unfinished_documents(self) -> int:
         """Documents that were accepted and not yet answered."""
-        running = 0 if self._running is None else len(self._running.tickets)
+        running = sum(len(batch.tickets) for batch in self._running)
         return running + len(self._suspects) + sum(len(waiting) for waiting in self._waiting.values())
 
     def accept(self, tickets: Sequence[Ticket], answers: Answers) -> None:
@@ -89,17 +102,21 @@ class OfflineLane:
 
     def has_work(self) -> bool:
         """Whether a batch is running or a document waits."""
-        return self._running is not None or bool(self._suspects) or any(map(len, self._waiting.values()))
+        return bool(self._running or self._suspects) or any(map(len, self._waiting.values()))
 
     def run(self, answers: Answers) -> None:
         """Computes one slice; a batch that it finishes is answered."""
         began = self._clock()
         self._drop_expired(began, answers)
         self._leave_unwanted(answers)
-        if self._running is None:
-            self._running = self._form(began, answers)
-        if self._running is not None:
-            self._advance(self._running, answers)
+        if not self._running or (len(self._running) == 1 and self._running[0].is_long):
+            formed = self._form(began, answers)
+            if formed is not None:
+                self._running.appendleft(formed)
+        if self._running:
+            batch = self._running.popleft()
+            if self._advance(batch, answers):
+                self._running.append(batch)
 
     def wakes_in_seconds(self) -> float | None:
         """Never: expired documents are dropped by `run`."""
@@ -112,10 +129,10 @@ class OfflineLane:
         """Answers everything unfinished with Draining."""
         unfinished = list(self._suspects)
         self._suspects.clear()
-        if self._running is not None:
-            self._running.computation.close()
-            unfinished.extend(self._running.tickets)
-            self._running = None
+        while self._running:
+            batch = self._running.popleft()
+            batch.computation.close()
+            unfinished.extend(batch.tickets)
         for waiting in self._waiting.values():
             unfinished.extend(waiting.take_all())
         for ticket in unfinished:
@@ -143,12 +160,12 @@ class OfflineLane:
             self._observer.happened(Happening.DROPPED_DEADLINE, len(expired))
 
     def _leave_unwanted(self, answers: Answers) -> None:
-        """Ends a running batch that nobody waits for any more."""
-        batch = self._running
-        if batch is not None and not any(ticket.wanted() for ticket in batch.tickets):
-            batch.computation.close()
-            self._running = None
-            answers.extend((ticket, Cancelled()) for ticket in batch.tickets)
+        """Ends running batches that nobody waits for any more."""
+        for batch in list(self._running):
+            if not any(ticket.wanted() for ticket in batch.tickets):
+                batch.computation.close()
+                self._running.remove(batch)
+                answers.extend((ticket, Cancelled()) for ticket in batch.tickets)
 
     def _form(self, began_seconds: float, answers: Answers) -> _RunningBatch | None:
         if self._suspects:
@@ -171,44 +188,50 @@ class OfflineLane:
         if not tickets:
             return None
         model_key: str = tickets[0].operation.model_key
-        computation = self._score(model_key, tickets)
+        place = 1 - self._running[0].place if self._running else 0
+        computation = self._score(model_key, tickets, place)
         return _RunningBatch(
             model_key=model_key,
+            place=place,
             tickets=tickets,
             computation=computation,
             began_seconds=began_seconds,
             form_seconds=self._clock() - began_seconds,
         )
 
-    def _score(self, model_key: str, tickets: list[Ticket]) -> Generator[None, None, BatchScores]:
-        """The batch's computation. What goes wrong, in making the backend too, surfaces when it is driven."""
+    def _score(self, model_key: str, tickets: list[Ticket], place: int) -> Generator[None, None, BatchScores]:
+        """The batch's computation. What goes wrong, in making the backend too, surfaces when it is driven.
+
+        A backend has scratch memory for one batch, so batches that run beside each other have one each, by place.
+        """
         network = self._networks.get(model_key)
         if network is None:
             raise _not_served(model_key)
-        known = self._backends.get(model_key)
+        known = self._backends.get((model_key, place))
         if known is None or known[0] is not network:
             # A model that is no longer served must not be kept in memory by its backend.
-            self._backends = {key: entry for key, entry in self._backends.items() if key in self._networks}
-            known = self._backends[model_key] = (network, self._backend_of(network))
+            self._backends = {key: entry for key, entry in self._backends.items() if key[0] in self._networks}
+            known = self._backends[model_key, place] = (network, self._backend_of(network))
         return (yield from known[1].score([ticket.operation.inputs for ticket in tickets]))
 
-    def _advance(self, batch: _RunningBatch, answers: Answers) -> None:
+    def _advance(self, batch: _RunningBatch, answers: Answers) -> bool:
+        """Computes a slice; whether there is more to do."""
         clock = self._clock
         began = now = clock()
-        end = began + self._batching.slice_seconds
+        end = began + self._slice_seconds()
         try:
             while now < end:
                 next(batch.computation)
                 now = clock()
         except StopIteration as finished:
-            self._running = None
             batch.compute_seconds += clock() - began
             self._answer(batch, finished.value, answers)
         except Exception as failure:
-            self._running = None
             self._fail(batch, failure, answers)
         else:
             batch.compute_seconds += now - began
+            return True
+        return False
 
     def _answer(self, batch: _RunningBatch, result: BatchScores, answers: Answers) -> None:
         queue_seconds = [batch.began_seconds - ticket.received_seconds for ticket in batch.tickets]

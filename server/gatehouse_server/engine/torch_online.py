@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -121,9 +122,9 @@ class TorchOnlineBackend:
             end = min(begin + HEAD_TILE_ROWS, count)
             logits = head.logits(hidden[begin:end])
             shift = self._shift(logits)
-            for slot in np.flatnonzero((request.vector_rows >= begin) & (request.vector_rows < end)):
+            for slot in _between(request.vector_rows, begin, end):
                 vectors[slot] = self._vector(logits, shift, int(request.vector_rows[slot]) - begin, head.size)
-            chosen = np.flatnonzero((request.score_rows >= begin) & (request.score_rows < end))
+            chosen = _between(request.score_rows, begin, end)
             if len(chosen):
                 at = self._send(request.score_rows[chosen] - begin)
                 values = logits[at, self._send(request.score_tokens[chosen])] - shift[at]
@@ -137,14 +138,16 @@ class TorchOnlineBackend:
                 assert self._ban is not None
                 logits[self._send(np.flatnonzero(request.suppressed[begin:end]))] += self._ban
             for k, rows in _by_k(request.ks[begin:end]):
-                index = slice(None) if rows is None else self._send(rows)
-                values, ids_tensor = head.best(logits[index], k)
-                readable = self._readable(values - shift[index, None]).cpu().numpy()
-                places = range(begin, end) if rows is None else (rows + begin).tolist()
-                for place, entry in zip(
-                    places, zip(ids_tensor.cpu().numpy(), readable, strict=True), strict=True
-                ):
-                    best[place] = entry
+                index = None if rows is None else self._send(rows)
+                values, ids_tensor = head.best(logits if index is None else logits[index], k)
+                normalizers = shift if index is None else shift[index]
+                readable = self._readable(values - normalizers.unsqueeze(1)).cpu().numpy()
+                entries = zip(ids_tensor.cpu().numpy(), readable, strict=True)
+                if rows is None:
+                    best[begin:end] = entries
+                else:
+                    for place, entry in zip((rows + begin).tolist(), entries, strict=True):
+                        best[place] = entry
         return HeadAnswer(
             best=best,
             scores=scores,
@@ -179,8 +182,11 @@ class TorchOnlineBackend:
         return ids[order], values[order] - np.float32(shift)
 
     def _finite(self, state: tuple[torch.Tensor, ...], rows: int) -> np.ndarray:
-        """Whether each sequence's state is finite, (B,). Sums are cheap; only a suspicious row is looked at whole."""
+        """Whether each sequence's state is finite, (B,). Sums are cheap: first one of everything, then one of each row
+        if need be; only a suspicious row is looked at whole."""
         finite = np.ones(rows, dtype=np.bool_)
+        if not state or math.isfinite(sum(part.sum() for part in state)):
+            return finite
         for part in state:
             sums = part.sum(dim=1).cpu().numpy()
             for row in np.flatnonzero(~np.isfinite(sums)):
@@ -196,6 +202,11 @@ class TorchOnlineBackend:
 
     def _send(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+def _between(rows: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Where `rows` lie from `begin` up to `end`; most ticks ask for none."""
+    return np.flatnonzero((rows >= begin) & (rows < end)) if len(rows) else rows
 
 
 def _by_k(ks: np.ndarray) -> list[tuple[int, np.ndarray | None]]:

@@ -15,6 +15,7 @@ from gatehouse_server.models.parameters import parameter_table
 from gatehouse_server.models.sections import TokenInput
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.models.weights import WeightsError, match_weights, read_weights
+from gatehouse_server.network.dense import Precision
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.spec import parameter_shapes
 
@@ -31,6 +32,7 @@ def load_folder(
     device: str = "cpu",
     fold_limit_bytes: int = DEFAULT_FOLD_LIMIT_BYTES,
     *,
+    precision: Precision = "float32",
     clock: Callable[[], float] = time.perf_counter,
 ) -> LoadedModel:
     """Load the model in `path`, a folder `<name>/<version>`.
@@ -50,7 +52,11 @@ def load_folder(
         raise ModelFolderError(weights_path, str(error), error.remedy) from error
     try:
         network = Network.build(
-            config.network_spec(), parameters, device=device, fold_limit_bytes=fold_limit_bytes
+            config.network_spec(),
+            parameters,
+            device=device,
+            fold_limit_bytes=fold_limit_bytes,
+            precision=precision,
         )
     except (ValueError, RuntimeError) as error:
         raise ModelFolderError(

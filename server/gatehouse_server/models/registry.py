@@ -10,6 +10,7 @@ import gatehouse_server
 from gatehouse_server.errors import ModelFailed, ModelFolderError, ModelNotFound
 from gatehouse_server.models.folder import DEFAULT_FOLD_LIMIT_BYTES, load_folder
 from gatehouse_server.models.model import LoadedModel
+from gatehouse_server.network.dense import Precision
 
 EMBEDDED = Path(gatehouse_server.__file__).parent / "embedded"
 """The models that come with the package."""
@@ -51,6 +52,7 @@ class Registry:
         device: str = "cpu",
         fold_limit_bytes: int = DEFAULT_FOLD_LIMIT_BYTES,
         *,
+        precision: Precision = "float32",
         embedded: Path | None = EMBEDDED,
         on_loaded: Callable[[LoadedModel | FailedModel], None] = lambda outcome: None,
     ) -> Self:
@@ -75,7 +77,7 @@ class Registry:
         models: list[LoadedModel] = []
         failed: list[FailedModel] = []
         for candidate in found.values():
-            outcome = _load(candidate, device, fold_limit_bytes)
+            outcome = _load(candidate, device, fold_limit_bytes, precision)
             if isinstance(outcome, LoadedModel):
                 models.append(outcome)
             else:
@@ -147,7 +149,9 @@ def _folders(directory: Path) -> list[Path]:
     )
 
 
-def _load(found: _Found, device: str, fold_limit_bytes: int) -> LoadedModel | FailedModel:
+def _load(
+    found: _Found, device: str, fold_limit_bytes: int, precision: Precision
+) -> LoadedModel | FailedModel:
     try:
         if not found.version:
             raise ModelFolderError(
@@ -155,6 +159,6 @@ def _load(found: _Found, device: str, fold_limit_bytes: int) -> LoadedModel | Fa
                 "config.json lies outside a version's folder",
                 "models are <name>/<version>/config.json",
             )
-        return load_folder(found.path, device, fold_limit_bytes)
+        return load_folder(found.path, device, fold_limit_bytes, precision=precision)
     except ModelFolderError as error:
         return FailedModel(key=found.key, path=found.path, problem=str(error))

@@ -20,7 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.dense import Dense
+from gatehouse_server.network.dense import Dense, Precision
 from gatehouse_server.network.state import StatePart
 from gatehouse_server.network.workspace import Workspace
 
@@ -48,9 +48,16 @@ class Cell(ABC):
     gates: ClassVar[int]
     projects: ClassVar[bool] = False
 
-    def __init__(self, size: CellSize, parameters: Mapping[str, Tensor], workspace: Workspace) -> None:
+    def __init__(
+        self,
+        size: CellSize,
+        parameters: Mapping[str, Tensor],
+        workspace: Workspace,
+        precision: Precision = "float32",
+    ) -> None:
         """`parameters` are named as `parameter_shapes` says, on the device where the cell shall compute."""
         self.size = size
+        self.precision = precision
         self.slot = -(-size.hidden_size // _VECTOR_WIDTH) * _VECTOR_WIDTH
         self.workspace = workspace
         self.input, self.recurrent, self.projection = self._prepare(parameters)

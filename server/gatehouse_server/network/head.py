@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.dense import Dense
+from gatehouse_server.network.dense import Dense, Precision
 from gatehouse_server.network.selection import Selection
 from gatehouse_server.network.spec import HeadKind, HeadSpec
 from gatehouse_server.network.workspace import Workspace
@@ -20,7 +20,14 @@ class Head:
     Logits are reproducible to the bit as `Dense` says.
     """
 
-    def __init__(self, spec: HeadSpec, weight: Tensor, bias: Tensor | None, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        spec: HeadSpec,
+        weight: Tensor,
+        bias: Tensor | None,
+        workspace: Workspace,
+        precision: Precision = "float32",
+    ) -> None:
         """weight (O, R), bias (O,)."""
         self.kind: HeadKind = spec.kind
         self.size = spec.size
@@ -31,6 +38,7 @@ class Head:
         self.dense = Dense(
             torch.nn.functional.pad(weight.float(), (0, 0, 0, padding)),
             torch.nn.functional.pad(bias.float(), (0, padding), value=-math.inf),
+            precision,
         )
         self._selection = Selection(self.width, block, weight.device)
         self._workspace = workspace

@@ -22,7 +22,7 @@ from torch import Tensor
 # Longer sums are cut into blocks by the library, and how depends on the number of rows.
 _LARGEST_PACKED_SUM = 1024
 _LARGEST_PLAIN_SUM = 512
-_PROOF_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 64, 129)
+PROOF_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 64, 129)
 _PROOF_SHIFT = 5
 
 
@@ -152,11 +152,11 @@ def _candidates(weight: Tensor, bias: Tensor | None) -> Iterator[Kernel]:
 def is_row_independent(kernel: Kernel, outputs: int, inputs: int) -> bool:
     """Whether a row's bits are the same for many batch sizes and at another place in the batch."""
     generator = torch.Generator().manual_seed(0)
-    most = max(_PROOF_ROWS)
+    most = max(PROOF_ROWS)
     x = torch.randn(most + _PROOF_SHIFT, inputs, generator=generator)
     base = torch.randn(most + _PROOF_SHIFT, outputs, generator=generator)
     product, added = kernel.product(x), kernel.add_to(x, base.clone())
-    for rows in _PROOF_ROWS:
+    for rows in PROOF_ROWS:
         for start in (0, _PROOF_SHIFT):
             part = slice(start, start + rows)
             if not torch.equal(kernel.product(x[part]), product[part]):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gatehouse_server.network.dense import Precision
 from gatehouse_server.network.head import Head
 from gatehouse_server.network.packing import check_batch_sizes
 from gatehouse_server.network.parameters import check_parameters
@@ -26,9 +27,18 @@ _DEFAULT_FOLD_LIMIT_BYTES = 128 * 2**20
 class Network:
     """Built once from parameters, then used by one thread at a time: scratch memory is part of it."""
 
-    def __init__(self, *, spec: NetworkSpec, stack: Stack, head: Head | None, device: torch.device) -> None:
+    def __init__(
+        self,
+        *,
+        spec: NetworkSpec,
+        stack: Stack,
+        head: Head | None,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
         """Use `build`."""
         self.spec = spec
+        self.precision = precision
         self.head = head
         self.device = device
         self._stack = stack
@@ -40,23 +50,25 @@ class Network:
         parameters: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
         fold_limit_bytes: int = _DEFAULT_FOLD_LIMIT_BYTES,
+        precision: Precision = "float32",
     ) -> "Network":
         """Build from float32 or float16 `parameters`, named and shaped as `parameter_shapes(spec)` says.
 
         Token input is folded into the first layer (one table row for each token) if that takes at most
-        `fold_limit_bytes`. Raises ValueError ("expected ... got ...") for wrong names, shapes or values.
+        `fold_limit_bytes`. `precision` is that of the weights in matrix products. Raises ValueError
+        ("expected ... got ...") for wrong names, shapes or values.
         """
         check_parameters(parameters, parameter_shapes(spec))
         device = torch.device(device)
         with torch.inference_mode():
             placed = {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
             workspace = Workspace(device)
-            stack = Stack(spec, placed, workspace, fold_limit_bytes)
+            stack = Stack(spec, placed, workspace, fold_limit_bytes, precision)
             head = None
             if spec.head is not None:
                 weight = placed["embedding.weight" if spec.head.tied else "head.weight"]
-                head = Head(spec.head, weight, placed.get("head.bias"), workspace)
-            return cls(spec=spec, stack=stack, head=head, device=device)
+                head = Head(spec.head, weight, placed.get("head.bias"), workspace, precision)
+            return cls(spec=spec, stack=stack, head=head, device=device, precision=precision)
 
     @property
     def layout(self) -> StateLayout:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.network.cell import Cell
+from gatehouse_server.network.dense import Precision
 from gatehouse_server.network.registry import CELLS
 from gatehouse_server.network.scan import EmbeddedProduct, FoldedTable, InputProduct, Scan
 from gatehouse_server.network.spec import NetworkSpec, RecurrentSpec, TokenInputSpec, recurrent_name
@@ -28,6 +29,7 @@ class Stack:
         parameters: Mapping[str, Tensor],
         workspace: Workspace,
         fold_limit_bytes: int,
+        precision: Precision = "float32",
     ) -> None:
         """`parameters` are those of the whole network, float32, on the device where it shall compute."""
         self.spec: RecurrentSpec = spec.recurrent
@@ -36,7 +38,7 @@ class Stack:
         self.folded_bytes = 0
         cells = [
             [
-                _cell_of(spec.recurrent, parameters, layer, direction, workspace)
+                _cell_of(spec.recurrent, parameters, layer, direction, workspace, precision)
                 for direction in range(self.spec.directions)
             ]
             for layer in range(self.spec.layers)
@@ -156,8 +158,9 @@ def _cell_of(
     layer: int,
     direction: int,
     workspace: Workspace,
+    precision: Precision,
 ) -> Cell:
     kind = CELLS[spec.cell]
     size = spec.cell_size(layer)
     own = {name: parameters[recurrent_name(name, layer, direction)] for name in kind.parameter_shapes(size)}
-    return kind(size, own, workspace)
+    return kind(size, own, workspace, precision)

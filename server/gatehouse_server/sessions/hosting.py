@@ -100,7 +100,10 @@ def host(
 
     return HostedModel(
         key=model.key,
-        fingerprint=model.fingerprint,
+        # A state belongs to the arithmetic that made it: another precision is another model to a session.
+        fingerprint=model.fingerprint
+        if network.precision == "float32"
+        else f"{model.fingerprint}+{network.precision}",
         engine=engine,
         rows=RowPool(capacity),
         limits=limits,

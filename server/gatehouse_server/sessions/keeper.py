@@ -200,11 +200,12 @@ class Keeper:
 
     def expires_seconds(self, summary: Summary, *, was_ours: bool) -> float:
         """When a stored session's time is up, by the clock of this process. What it let go of itself it told the store
-        exactly; another process may have let it be used since.
+        exactly; another process may have let it be used since, and told its client so.
         """
         left_seconds = summary.expires_unix_seconds - self._wall_clock()
-        if left_seconds <= 0 and not was_ours:
-            left_seconds += self._limits.idle_seconds * _UNTOLD_SHARE
+        if not was_ours:
+            idle_seconds = self._limits.idle_seconds
+            left_seconds = min(left_seconds + idle_seconds * _UNTOLD_SHARE, idle_seconds)
         return max(self._clock() + left_seconds, self.grace_ends_seconds)
 
     @property

@@ -174,6 +174,9 @@ class Reception:
         if not was_ours:
             self._observer.happened(Happening.SESSION_RECOVERED)
             head = replace(head, incarnation=summary.incarnation, refused=False)
+            # The store is to know of the new life, and until when it is told to last.
+            stored.outlived = True
+            self._keeper.note(session_id)
         self._residents.keep(
             head,
             pack(encode_head(head), there.parts),

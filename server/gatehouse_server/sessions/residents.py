@@ -145,7 +145,8 @@ class Residents:
 
     def touch(self, session: Session) -> None:
         """Postpones the session's expiry: it was used now."""
-        session.expires_seconds = self._clock() + self._limits.idle_seconds
+        # Never sooner than was told: one that came from another process may have been given a little more.
+        session.expires_seconds = max(session.expires_seconds, self._clock() + self._limits.idle_seconds)
         self._live.move_to_end(session.session_id)
 
     def drop(self, session_id: str) -> None:
