@@ -29,9 +29,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+from benchmarks.cannot_run import CannotRunError
 from benchmarks.chaos_models import write_models
 from benchmarks.chaos_scenario import Durability, Scenario, Store, play
-from benchmarks.chaos_servers import CannotRunError
 from benchmarks.chaos_verdict import judged
 
 FULL_RUN_SECONDS = 60.0

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.cannot_run import CannotRunError
 from benchmarks.chaos_models import MODELS, VOCABULARY
 from benchmarks.chaos_proxy import CuttingProxy, Faults
-from benchmarks.chaos_servers import CannotRunError, Replica, running_redis
+from benchmarks.chaos_servers import Replica
+from benchmarks.redis_process import running_redis
 
 Store = Literal["sqlite", "redis"]
 Durability = Literal["async", "sync"]
@@ -115,7 +117,7 @@ async def _replicas(scenario: Scenario, models: Path, folder: Path) -> AsyncIter
     """One server on SQLite, or two on one Redis, to be started."""
     async with AsyncExitStack() as stack:
         if scenario.store == "redis":
-            store, count = await stack.enter_async_context(running_redis(folder)), 2
+            store, count = stack.enter_context(running_redis(folder, on_disk=True)), 2
         else:
             store, count = f"sqlite:{folder / 'sessions.db'}", 1
         options = ("--state-store", store, "--durability", scenario.durability)

@@ -1,24 +1,18 @@
-"""The processes that serve in a chaos run: Gatehouse, which gets killed, and Redis, which does not."""
+"""The servers of a chaos run, which get killed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks.online import free_port, gatehouse_command
+from benchmarks.cannot_run import CannotRunError
+from benchmarks.online import gatehouse_command
 
 _START_SECONDS = 120.0
 _BROKEN = [sys.executable, "-m", "benchmarks.chaos_server_without_duplicate_check"]
-
-
-class CannotRunError(RuntimeError):
-    """What a run needs is missing or did not start. `str` says what to do."""
 
 
 class Replica:
@@ -77,46 +71,3 @@ class Replica:
         if not serving.done():
             said = "\n".join(self.complaints[-20:])
             serving.set_exception(CannotRunError(f"the server ended before it served:\n{said}"))
-
-
-@asynccontextmanager
-async def running_redis(folder: Path) -> AsyncIterator[str]:
-    """A Redis that keeps what it has on disk, in `folder`; its URL. Raises CannotRunError."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        raise CannotRunError(
-            "redis-server is not on the PATH: install it (Debian: apt install redis-server), or leave Redis out with "
-            "--store sqlite"
-        )
-    port = free_port()
-    options = ["--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes", "--save", ""]
-    process = await asyncio.create_subprocess_exec(
-        binary, "--port", str(port), *options, stdout=DEVNULL, stderr=DEVNULL
-    )
-    try:
-        await _answers_ping(process, port)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _answers_ping(process: Process, port: int) -> None:
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            while process.returncode is None:
-                try:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                    continue
-                writer.write(b"PING\r\n")
-                answer = await reader.readline()
-                writer.close()
-                if answer == b"+PONG\r\n":
-                    return
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pass
-    raise CannotRunError("redis-server did not start")

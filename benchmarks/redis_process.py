@@ -1,4 +1,4 @@
-"""A redis-server of a benchmark's own: on a free loopback port, in memory alone."""
+"""A redis-server of a benchmark's own, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from pathlib import Path
 
 import redis
 
+from benchmarks.cannot_run import CannotRunError
 from benchmarks.online import free_port
 
 _PATIENCE_SECONDS = 20.0
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[str]:
-    """Starts it and gives its URL; ends it afterwards. Raises RuntimeError when there is none to start."""
+def running_redis(folder: Path, *, on_disk: bool = False) -> Iterator[str]:
+    """Starts it and gives its URL; ends it afterwards. It keeps what it has in memory alone, or also in `folder`.
+
+    Raises CannotRunError when there is none to start.
+    """
     binary = shutil.which("redis-server")
     if binary is None:
-        raise RuntimeError("redis-server is not on the PATH; install it (Debian: apt install redis-server)")
+        raise CannotRunError("redis-server is not on the PATH; install it (Debian: apt install redis-server)")
     port = free_port()
-    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    appends = "yes" if on_disk else "no"
+    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", appends, "--dir", str(folder)]
     process = subprocess.Popen([binary, "--port", str(port), *options], stdout=subprocess.DEVNULL)
     try:
         url = f"redis://127.0.0.1:{port}/0"
@@ -51,5 +56,5 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
             except redis.ConnectionError:
                 if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError("redis-server did not start") from None
+                    raise CannotRunError("redis-server did not start") from None
                 time.sleep(0.05)
