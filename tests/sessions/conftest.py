@@ -1,11 +1,16 @@
-"""Tiny models of the three kinds, and a desk to drive sessions on them."""
+"""Tiny models of the three kinds, and desks to drive sessions on them."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.stores.sqlite import SqliteStore
 
 from tests.sessions.desk import Desk
+from tests.sessions.flaky import FlakyStore
+from tests.sessions.keeping import LIMITS
+from tests.sessions.plain_networks import PlainNetwork
 from tests.tiny import write_tiny_classifier, write_tiny_features, write_tiny_keyboard
 
 
@@ -27,7 +32,37 @@ def registry(models: Path) -> Registry:
     return registry
 
 
+@pytest.fixture(scope="session")
+def oracle(models: Path) -> PlainNetwork:
+    """The keyboard in plain torch."""
+    return PlainNetwork(models / "keyboard" / "1")
+
+
 @pytest.fixture
 def desk(registry: Registry) -> Desk:
     """A desk with its own sessions."""
     return Desk(registry)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a store is."""
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def flaky(path: Path) -> FlakyStore:
+    """A store that can be made to fail."""
+    return FlakyStore(partial(SqliteStore, path))
+
+
+@pytest.fixture(params=["async", "sync"])
+def kept(request: pytest.FixtureRequest, registry: Registry, path: Path) -> Desk:
+    """A desk whose sessions are kept, in either mode."""
+    return Desk(registry, limits=LIMITS, open_store=partial(SqliteStore, path), durability=request.param)
+
+
+@pytest.fixture
+def behind(registry: Registry, flaky: FlakyStore) -> Desk:
+    """A desk whose sessions are kept a moment after they changed, in a store that can be made to fail."""
+    return Desk(registry, limits=LIMITS, open_store=flaky.open)

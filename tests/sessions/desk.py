@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import Happening, SilentObserver
 from gatehouse_server.engine.policy import OnlineBatching
+from gatehouse_server.engine.programs import PlainPrograms
+from gatehouse_server.engine.recorded_programs import TILE_ROWS
 from gatehouse_server.engine.ticket import Ticket
+from gatehouse_server.engine.torch_online import TorchOnlineBackend
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.incarnations import Incarnations
-from gatehouse_server.sessions.keeper import Keeping
+from gatehouse_server.sessions.keeping import Keeping
 from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import CreateSession, GetSession, OutputRequest, Suggest, Write
@@ -65,6 +69,8 @@ class Desk:
     keeps_tapes: bool = True
     export_key: bytes | None = None
     owner: str = "process-1"
+    records_ticks: bool = False
+    """As a server does. It takes a while, and changes nothing: tests/engine/test_programs.py."""
 
     def __post_init__(self) -> None:
         self.now = 1000.0
@@ -106,6 +112,9 @@ class Desk:
             incarnations=self._incarnations,
             secret=secret,
             export_key=self.export_key,
+            backend_of=TorchOnlineBackend
+            if self.records_ticks
+            else partial(TorchOnlineBackend, programs_of=partial(PlainPrograms, tile_rows=TILE_ROWS)),
             clock=lambda: self.now,
             wall_clock=self.unix_now,
         )

@@ -118,7 +118,7 @@ def _arrays(step: Any) -> tuple[np.ndarray | None, ...]:
 
 def alone(registry: Registry, model: str) -> list[Bits]:
     """The story of a session that has a server to itself."""
-    desk = Desk(registry)
+    desk = Desk(registry, records_ticks=True)
     desk.create(model, SUBJECT)
     return [bits(desk.one(write)) for write in the_story(model)]
 

@@ -11,6 +11,7 @@ from gatehouse_server.errors import (
     SessionNotFound,
 )
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.network.arithmetic import Arithmetic
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import (
     DeleteSession,
@@ -21,15 +22,10 @@ from gatehouse_server.sessions.operations import (
 )
 
 from tests.sessions.desk import Desk, make_write
+from tests.sessions.keeping import vector
 from tests.tiny import write_tiny_keyboard
 
 TAPE = [13 + (7 * step) % 40 for step in range(1300)]
-
-
-def vector(desk, session):
-    """The whole output at the end of the tape, without moving it."""
-    position = desk.get(session).state.position
-    return desk.write(session, None, at=position, vector=True).steps[0].vector.tolist()
 
 
 def straight(desk, tape, model="keyboard"):
@@ -202,7 +198,9 @@ def test_a_blob_of_another_model_is_refused(registry, tmp_path):
 def test_a_state_of_another_precision_is_refused(models):
     """Weights in int8 answer a little differently: a session goes on only where its answers stay the same."""
     exact = Desk(Registry.load([models], embedded=None), export_key=b"ours")
-    rounded = Desk(Registry.load([models], embedded=None, precision="int8"), export_key=b"ours")
+    rounded = Desk(
+        Registry.load([models], embedded=None, arithmetic=Arithmetic(precision="int8")), export_key=b"ours"
+    )
     blob = exact.one(ExportSession(session_id=exact.create().session_id)).blob
     with pytest.raises(ModelMismatch):
         rounded.one(ImportSession(blob=blob))

@@ -1,12 +1,15 @@
-"""Records that the tests of the stores write."""
+"""Records that the tests of the stores write, and what a store tells of them."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from gatehouse_server.stores.port import Change, SessionStore, StoredSession, Summary
+from gatehouse_server.stores.port import Change, SessionStore, StoredSession, Summary, Tombstone
 
 HEAD = b"head"
 EXPIRES_UNIX_SECONDS = 4_000_000_000.0
 PARTS = {"state": b"state of 0", "tape": b"tape of 0"}
+DELETED = Tombstone(why="SESSION_DELETED", request_id="delete-1")
 
 
 def summary(session_id: str = "a", **fields: Any) -> Summary:
@@ -55,3 +58,20 @@ def content(store: SessionStore, session_id: str = "a", owner: str = "me") -> tu
     (found,) = store.claim([session_id], owner=owner, incarnation=1)
     assert isinstance(found, StoredSession)
     return found.head, dict(found.parts)
+
+
+def looked(store: SessionStore, session_id: str = "a") -> Summary:
+    """The summary of a record that is there."""
+    (found,) = store.look([session_id])
+    assert isinstance(found, Summary)
+    return found
+
+
+def sized(change: Change, size_bytes: int) -> Summary:
+    """The summary that a store tells of a record after that change."""
+    return replace(change.summary, size_bytes=size_bytes)
+
+
+def size_of(head: bytes, parts: Mapping[str, bytes]) -> int:
+    """What a summary counts."""
+    return len(head) + sum(map(len, parts.values()))

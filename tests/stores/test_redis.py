@@ -5,14 +5,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gatehouse_server.stores.port import Change, StoredSession, Summary, Tombstone
+from gatehouse_server.stores.port import Change, StoredSession, Summary
 from gatehouse_server.stores.redis import RedisStore
 
-from tests.stores.records import PARTS, content, create, creation, saving, summary
+from tests.stores.records import DELETED, PARTS, content, create, creation, saving, summary
 from tests.stores.redis_server import PATIENCE_SECONDS, RedisServer
 
 OpenRedis = Callable[..., RedisStore]
-DELETED = Tombstone(why="SESSION_DELETED", request_id="delete-1")
 
 
 def test_a_stale_owner_does_not_write_over_the_new_one(open_redis: OpenRedis) -> None:

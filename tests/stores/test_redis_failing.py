@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatehouse_server.stores.port import Change, StoredSession, StoreFailure, Summary, Tombstone
+from gatehouse_server.stores.port import Change, StoredSession, StoreFailure, Summary
 from gatehouse_server.stores.redis import RedisStore
 
 from tests.stores.dropping_proxy import DroppingProxy
-from tests.stores.records import PARTS, content, create, creation, saving
+from tests.stores.records import DELETED, PARTS, content, create, creation, saving
 from tests.stores.redis_server import PATIENCE_SECONDS, RedisServer
 
 OpenRedis = Callable[..., RedisStore]
-DELETED = Tombstone(why="SESSION_DELETED", request_id="delete-1")
 SOON_SECONDS = 0.4
 """For tests that wait until Redis is given up."""
 

@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 from gatehouse_server.errors import StoreDefect
-from gatehouse_server.stores.port import Tombstone
 from gatehouse_server.stores.redis import RedisStore
 
-from tests.stores.records import create
+from tests.stores.records import DELETED, create
 from tests.stores.redis_server import RedisServer, free_port
 
 OpenRedis = Callable[..., RedisStore]
-DELETED = Tombstone(why="SESSION_DELETED", request_id="delete-1")
 SOON_SECONDS = 0.4
 """For tests that wait until Redis is given up."""
 

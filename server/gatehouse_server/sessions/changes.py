@@ -64,6 +64,11 @@ class Draft:
             follows=(stored.revision, *stored.attempted) if self.existed else None,
         )
 
+    def is_of(self, outcome: Summary | None) -> bool:
+        """Whether the store's answer is of this process's session: another may have taken it over, or made it anew."""
+        ours = self.summary
+        return outcome is not None and outcome.owner == ours.owner and outcome.incarnation == ours.incarnation
+
     def landed(self) -> None:
         """The store has it."""
         stored = self.stored

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,11 @@ from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.operations import OutputRequest
 from gatehouse_server.sessions.tape import FeatureTape, Tape, TokenTape
+
+if TYPE_CHECKING:
+    from gatehouse_server.sessions.outputs import Answering
 
 TOKEN_CHECKPOINT_STEPS = 256
 """Going back by any distance computes at most this many steps again, and a state takes as much as a thousand tokens."""
@@ -26,9 +31,13 @@ WRITABLE_FEATURE_STEPS = 64
 class HostedModel:
     """An online model with its engine and its table's rows.
 
-    `width` is V for token input, N for features. `output_size` is the head's, 0 without a head. `texts` gives the
-    text of an output index. `fingerprint` is the model's. `ranks` tells whether the best entries of its output mean
+    `width` is V for token input, N for features. `output_size` is the head's, 0 without a head. `texts` are those of
+    its outputs. `fingerprint` is the model's. `ranks` tells whether the best entries of its output mean
     anything (not of a regression), `scores_tokens` whether its outputs are predictions of its own input.
+
+    States are kept at multiples of `checkpoint_steps`, besides the recent ones. Tapes have to remember the last
+    `kept_inputs_steps`; absent for all. `answering` holds how outputs are answered that were asked for before, see
+    `sessions.outputs`.
     """
 
     key: str
@@ -43,7 +52,19 @@ class HostedModel:
     scores_tokens: bool
     text: TextCodec | None
     sentence_starts_over: bool
-    texts: Callable[[int], str]
+    texts: Sequence[str]
+    checkpoint_steps: int = field(init=False)
+    kept_inputs_steps: int | None = field(init=False)
+    answering: dict[OutputRequest, Answering] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        every, kept = (
+            (TOKEN_CHECKPOINT_STEPS, None)
+            if self.keeps_tokens
+            else (FEATURE_CHECKPOINT_STEPS, WRITABLE_FEATURE_STEPS)
+        )
+        object.__setattr__(self, "checkpoint_steps", every)
+        object.__setattr__(self, "kept_inputs_steps", kept)
 
     @property
     def name(self) -> str:
@@ -54,16 +75,6 @@ class HostedModel:
     def takes(self) -> str:
         """What a step of the model is, for messages."""
         return "token ids or text" if self.keeps_tokens else f"feature vectors of {self.width} values"
-
-    @property
-    def checkpoint_steps(self) -> int:
-        """How far apart the states are that sessions keep besides the recent ones: at multiples of this."""
-        return TOKEN_CHECKPOINT_STEPS if self.keeps_tokens else FEATURE_CHECKPOINT_STEPS
-
-    @property
-    def kept_inputs_steps(self) -> int | None:
-        """How many of the last steps a tape has to remember; absent for all."""
-        return None if self.keeps_tokens else WRITABLE_FEATURE_STEPS
 
     @property
     def tape_type(self) -> type[TokenTape | FeatureTape]:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from gatehouse_server.engine.observer import Observer
 from gatehouse_server.engine.online import OnlineEngine
+from gatehouse_server.engine.online_backend import OnlineBackend
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
 from gatehouse_server.errors import InvalidInput, ModelNotLoaded
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.network.network import Network
 from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.limits import SessionLimits
 
 DEFAULT_SUGGESTING_MODEL = "keyboard"
+
+
+class MakeBackend(Protocol):
+    """Makes what computes a model's ticks, as `TorchOnlineBackend` does."""
+
+    def __call__(
+        self, network: Network, *, capacity: int, start_token: int | None, suppressed: Sequence[int]
+    ) -> OnlineBackend: ...
 
 
 class Hosts:
@@ -29,10 +40,18 @@ class Hosts:
         batching: OnlineBatching,
         observer: Observer,
         clock: Callable[[], float],
+        backend_of: MakeBackend = TorchOnlineBackend,
     ) -> None:
         self._registry = registry
         self._hosted = {
-            model.key: host(model, limits=limits, batching=batching, observer=observer, clock=clock)
+            model.key: host(
+                model,
+                limits=limits,
+                batching=batching,
+                observer=observer,
+                clock=clock,
+                backend_of=backend_of,
+            )
             for model in registry.models
             if model.online
         }
@@ -66,6 +85,11 @@ class Hosts:
         return model
 
     @property
+    def have_work(self) -> bool:
+        """Whether jobs wait for a tick."""
+        return any(model.engine.queued for model in self._hosted.values())
+
+    @property
     def state_bytes(self) -> int:
         """What the states in use take in all tables."""
         return sum(model.rows.in_use * model.engine.bytes_per_row for model in self)
@@ -78,12 +102,13 @@ def host(
     batching: OnlineBatching,
     observer: Observer,
     clock: Callable[[], float],
+    backend_of: MakeBackend = TorchOnlineBackend,
 ) -> HostedModel:
     """A model that sessions can run on. `model.online` has to hold."""
     network, text, config = model.network, model.text, model.config
     capacity = limits.max_live_sessions * limits.rows_per_session
     never_suggested = () if text is None else sorted(text.suppressed_ids | text.punctuation_ids)
-    backend = TorchOnlineBackend(
+    backend = backend_of(
         network,
         capacity=capacity,
         start_token=model.start_id,
@@ -92,27 +117,28 @@ def host(
     engine = OnlineEngine(model=model.key, backend=backend, batching=batching, observer=observer, clock=clock)
     head = network.head
     is_language_model = config.task == "language_model"
-
-    def text_of(output: int) -> str:
-        if is_language_model:
-            return "" if text is None else text.vocabulary.words[output]
-        return model.labels[output] if model.labels else ""
+    output_size = 0 if head is None else head.size
+    texts: Sequence[str] = ("",) * output_size
+    if is_language_model and text is not None:
+        texts = text.vocabulary.words
+    elif not is_language_model and model.labels:
+        texts = model.labels
 
     return HostedModel(
         key=model.key,
         # A state belongs to the arithmetic that made it: another precision is another model to a session.
         fingerprint=model.fingerprint
-        if network.precision == "float32"
-        else f"{model.fingerprint}+{network.precision}",
+        if network.arithmetic.name == "float32"
+        else f"{model.fingerprint}+{network.arithmetic.name}",
         engine=engine,
         rows=RowPool(capacity),
         limits=limits,
         keeps_tokens=config.input.kind == "tokens",
         width=config.input.vocabulary_size if config.input.kind == "tokens" else config.input.size,
-        output_size=0 if head is None else head.size,
+        output_size=output_size,
         ranks=head is not None and head.kind != "linear",
         scores_tokens=is_language_model and config.input.kind == "tokens" and head is not None,
         text=text,
         sentence_starts_over=config.text is not None and config.text.sentence_end == "start_over",
-        texts=text_of,
+        texts=texts,
     )

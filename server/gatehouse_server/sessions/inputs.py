@@ -1,4 +1,4 @@
-"""Checking a write against the model that its session runs on."""
+"""Checking the steps of a write against the model that its session runs on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from gatehouse_server.errors import FieldViolation, InvalidInput, TapeFull
 from gatehouse_server.models.features import check_features
 from gatehouse_server.models.token_ids import check_token_ids
 from gatehouse_server.sessions.hosted_model import HostedModel
-from gatehouse_server.sessions.operations import OutputRequest, Write
+from gatehouse_server.sessions.operations import Write
 from gatehouse_server.sessions.tape import Inputs
-
-_FLOAT_BYTES = 4
-_BEST_ENTRY_BYTES = 32  # id, log-probability and a word
 
 
 def checked_inputs(model: HostedModel, write: Write) -> Inputs:
@@ -35,45 +32,6 @@ def checked_inputs(model: HostedModel, write: Write) -> Inputs:
             reason="INPUT_TOO_LONG",
         )
     return inputs
-
-
-def check_outputs(model: HostedModel, outputs: OutputRequest) -> None:
-    """Raises InvalidInput when the model has no such outputs."""
-    wanted = outputs.k is not None or outputs.scores or outputs.vector
-    if wanted and not model.output_size:
-        raise InvalidInput.of_field(
-            "outputs", f"{model.key} is an encoder without an output layer", reason="WRONG_MODEL_KIND"
-        )
-    if outputs.k is not None and not model.ranks:
-        raise InvalidInput.of_field(
-            "outputs.k", f"{model.key} is a regression; ask for `vector`", reason="WRONG_MODEL_KIND"
-        )
-    if outputs.k is not None and not 1 <= outputs.k <= model.output_size:
-        raise InvalidInput.of_field(
-            "outputs.k",
-            f"{outputs.k} is not in 1..{model.output_size}, the outputs of {model.key}",
-            reason="K_OUT_OF_RANGE",
-        )
-    if outputs.scores and not model.scores_tokens:
-        raise InvalidInput.of_field(
-            "outputs.scores", f"{model.key} does not predict its own input", reason="WRONG_MODEL_KIND"
-        )
-
-
-def check_output_size(model: HostedModel, outputs: OutputRequest, steps: int) -> None:
-    """Raises InvalidInput when the outputs would not fit into an answer."""
-    answered = max(1, steps) if outputs.every_step else 1
-    size = answered * (
-        _FLOAT_BYTES * model.output_size * outputs.vector + _BEST_ENTRY_BYTES * (outputs.k or 0)
-    )
-    limit = model.limits.max_output_bytes
-    if size > limit:
-        raise InvalidInput.of_field(
-            "outputs",
-            f"the answer would take about {size} bytes, and at most {limit} are allowed. "
-            "Ask for fewer steps at a time, or for `k` instead of `vector`",
-            reason="OUTPUTS_TOO_LARGE",
-        )
 
 
 def check_tape_length(model: HostedModel, steps_after: int) -> None:

@@ -5,44 +5,35 @@ from __future__ import annotations
 import secrets
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
-from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import EngineGauges, Happening, Observer
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.errors import (
-    DeadlineExpired,
-    Draining,
-    GatehouseError,
-    RevisionConflict,
-    StateBehind,
-    StoreUnavailable,
-)
+from gatehouse_server.engine.torch_online import TorchOnlineBackend
+from gatehouse_server.errors import DeadlineExpired, Draining, GatehouseError, RevisionConflict, StateBehind
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.sessions.copying import Copies
 from gatehouse_server.sessions.directory import Directory
-from gatehouse_server.sessions.hosting import Hosts
+from gatehouse_server.sessions.hosting import Hosts, MakeBackend
+from gatehouse_server.sessions.identifiers import Identifiers
 from gatehouse_server.sessions.incarnations import Incarnations
-from gatehouse_server.sessions.keeper import Keeper, Keeping
+from gatehouse_server.sessions.keeper import Keeper
+from gatehouse_server.sessions.keeping import Keeping
+from gatehouse_server.sessions.keys import Keys
 from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.lines import Line, Lines
 from gatehouse_server.sessions.lost import LostSessions
+from gatehouse_server.sessions.making import Maker
 from gatehouse_server.sessions.operations import (
-    CreateSession,
-    DeleteSession,
     DescribeResidents,
-    EvictSession,
     ExportSession,
     ForkSession,
     GetSession,
-    ImportSession,
-    InspectSession,
     ListResidents,
-    ListStored,
+    Operation,
     RefusedWrite,
     Suggest,
     Write,
@@ -51,28 +42,14 @@ from gatehouse_server.sessions.performing import Performance
 from gatehouse_server.sessions.reception import Reception
 from gatehouse_server.sessions.residents import Residents
 from gatehouse_server.sessions.sealing import Sealer
-from gatehouse_server.sessions.steps import Step, StoreStep
-from gatehouse_server.sessions.work import Work
-from gatehouse_server.stores.port import StoreFailure
+from gatehouse_server.sessions.session import Session
 from gatehouse_server.stores.worker import StoreWorker
 
-_USES = (Write, RefusedWrite, Suggest, ForkSession, ExportSession)
+_USES = frozenset((Write, RefusedWrite, Suggest, ForkSession, ExportSession))
 """Operations that count as using a session: they postpone its expiry."""
 
 _MOST_RESTED_PER_TURN = 64
 _MOST_MOVED_OUT_PER_TURN = 256
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """The operations on one session, whether it is there or not: one under way, others waiting."""
-
-    key: str
-    waiting: deque[Ticket] = field(default_factory=deque)
-    ticket: Ticket | None = None
-    work: Work | None = None
-    running: Generator[Step, Any, object] | None = None
-    job: Job | None = None
 
 
 class SessionLane:
@@ -83,22 +60,7 @@ class SessionLane:
     the store's, or of this process alone. `ran` hears how many seconds the ticks of a turn took.
     """
 
-    operations = (
-        Write,
-        RefusedWrite,
-        Suggest,
-        CreateSession,
-        ForkSession,
-        ExportSession,
-        ImportSession,
-        GetSession,
-        DeleteSession,
-        EvictSession,
-        ListResidents,
-        DescribeResidents,
-        InspectSession,
-        ListStored,
-    )
+    operations: tuple[type, ...] = get_args(Operation)
 
     def __init__(
         self,
@@ -113,6 +75,7 @@ class SessionLane:
         secret: bytes | None = None,
         export_key: bytes | None = None,
         ran: Callable[[float], None] = lambda seconds: None,
+        backend_of: MakeBackend = TorchOnlineBackend,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -122,14 +85,21 @@ class SessionLane:
         self._ran = ran
         keeping = keeping or Keeping()
         secret = secret or secrets.token_bytes(32)
-        self._lines: dict[str, _Line] = {}
-        self._hosts = Hosts(registry, limits=limits, batching=batching, observer=observer, clock=clock)
+        under_way: dict[str, Line] = {}
+        self._hosts = Hosts(
+            registry,
+            limits=limits,
+            batching=batching,
+            observer=observer,
+            clock=clock,
+            backend_of=backend_of,
+        )
         self._residents = Residents(
             hosts=self._hosts,
             limits=limits,
             stores=worker is not None,
             stores_tapes=keeping.keeps_tapes,
-            busy=self._lines,
+            busy=under_way,
             note=lambda session_id: self._keeper.note(session_id),
             clock=clock,
             wall_clock=wall_clock,
@@ -144,23 +114,29 @@ class SessionLane:
             clock=clock,
             wall_clock=wall_clock,
         )
+        lost = LostSessions(
+            most=limits.remembered_lost_sessions, seconds=limits.remembered_lost_seconds, clock=clock
+        )
         reception = self._reception = Reception(
             hosts=self._hosts,
             residents=self._residents,
             keeper=self._keeper,
-            lost=LostSessions(
-                most=limits.remembered_lost_sessions, seconds=limits.remembered_lost_seconds, clock=clock
-            ),
-            sealer=Sealer(export_key or secret),
-            secret=secret,
-            new_incarnation=incarnations or Incarnations(),
+            lost=lost,
             limits=limits,
             observer=observer,
             clock=clock,
-            wall_clock=wall_clock,
         )
-        self._performance = Performance(
-            reception=reception, hosts=self._hosts, keeper=self._keeper, observer=observer
+        identifiers = Identifiers(secret)
+        maker = Maker(
+            hosts=self._hosts,
+            residents=self._residents,
+            keeper=self._keeper,
+            lost=lost,
+            reception=reception,
+            identifiers=identifiers,
+            new_incarnation=incarnations or Incarnations(),
+            limits=limits,
+            observer=observer,
         )
         self._directory = Directory(
             residents=self._residents,
@@ -170,9 +146,35 @@ class SessionLane:
             clock=clock,
             wall_clock=wall_clock,
         )
+        performance = Performance(
+            reception=reception,
+            maker=maker,
+            copies=Copies(
+                hosts=self._hosts,
+                reception=reception,
+                maker=maker,
+                identifiers=identifiers,
+                sealer=Sealer(export_key or secret),
+                observer=observer,
+            ),
+            directory=self._directory,
+            hosts=self._hosts,
+            keeper=self._keeper,
+            observer=observer,
+        )
+        self._lines = Lines(
+            under_way,
+            starts=performance.starts,
+            ended=self._ended,
+            make_room=self._residents.make_room,
+            clock=clock,
+        )
+        self._keys = Keys(identifiers)
+        self._told_at_once: Mapping[type, Callable[[Any], object]] = {
+            ListResidents: lambda operation: self._directory.residents(),
+            DescribeResidents: lambda operation: self._directory.describe(operation.session_ids),
+        }
         self._answers: Answers = []
-        self._free_again: deque[_Line] = deque()
-        self._without_room: deque[_Line] = deque()
 
     def accept(self, tickets: Sequence[Ticket], answers: Answers) -> None:
         """Takes operations; answers at once what needs no computing."""
@@ -182,14 +184,14 @@ class SessionLane:
             try:
                 self._admit(ticket)
             except GatehouseError as error:
-                self._answer(ticket, error)
-        self._begin_waiting()
+                self._answers.append((ticket, error))
+        self._lines.begin_waiting()
 
     def has_work(self) -> bool:
         """Whether there is something to compute, or an answer of the store to look at."""
-        if self._free_again or (self._worker is not None and self._worker.has_results):
+        if self._lines.has_free or (self._worker is not None and self._worker.has_results):
             return True
-        return any(model.engine.queued for model in self._hosts)
+        return self._hosts.have_work
 
     @property
     def unfinished(self) -> bool:
@@ -207,7 +209,7 @@ class SessionLane:
             if model.engine.queued:
                 model.engine.tick()
                 ticked = True
-        self._begin_waiting()
+        self._lines.begin_waiting()
         if ticked:
             self._ran(self._clock() - began_seconds)
 
@@ -248,151 +250,39 @@ class SessionLane:
 
     def abandon(self, answers: Answers) -> None:
         """Answers unfinished operations with Draining; none of them is applied. Hands what was applied to the store."""
-        self._answers = answers
-        for line in list(self._lines.values()):
-            self._observer.happened(Happening.DROPPED_DRAINING, (line.ticket is not None) + len(line.waiting))
-            if line.job is not None:
-                line.job.cancelled = True
-            if line.running is not None:
-                line.running.close()
-            if line.ticket is not None:
-                self._answer(line.ticket, Draining())
-            for ticket in line.waiting:
-                self._answer(ticket, Draining())
-        self._lines.clear()
-        self._free_again.clear()
-        self._without_room.clear()
+        given_up = self._lines.give_up()
+        if given_up:
+            self._observer.happened(Happening.DROPPED_DRAINING, len(given_up))
+        answers += [(ticket, Draining()) for ticket in given_up]
         self._keeper.store_all()
 
     def _admit(self, ticket: Ticket) -> None:
         operation = ticket.operation
-        if isinstance(operation, ListResidents):
-            self._answer(ticket, self._directory.residents())
-        elif isinstance(operation, DescribeResidents):
-            self._answer(ticket, self._directory.describe(operation.session_ids))
+        tell = self._told_at_once.get(type(operation))
+        if tell is not None:
+            self._answers.append((ticket, tell(operation)))
+            return
+        key = self._keys.of(operation)
+        if key not in self._lines:
+            self._reception.expire_if_over(key)
+        if type(operation) is GetSession and self._directory.knows(key, self._lines):
+            self._answers.append((ticket, self._directory.view(key)))
         else:
-            key = self._key(operation)
-            line = self._lines.get(key)
-            if line is None:
-                self._reception.expire_if_over(key)
-            if isinstance(operation, GetSession) and self._directory.knows(key, self._lines):
-                self._answer(ticket, self._directory.view(key))
-                return
-            if line is None:
-                line = self._lines[key] = _Line(key)
-            if line.running is not None or line.waiting:
-                line.waiting.append(ticket)
-            else:
-                self._begin(line, ticket)
+            self._lines.add(key, ticket)
 
-    def _key(self, operation: Any) -> str:
-        """What an operation waits in line for: the session that it names or makes."""
-        if isinstance(operation, CreateSession | ImportSession):
-            return self._reception.new_id(operation.session_id, operation.request_id)
-        if isinstance(operation, ListStored):
-            return f"\0{secrets.token_hex(8)}"  # of no session, and no session has such an identifier
-        if isinstance(operation, Suggest) and operation.session_id is None:
-            return self._reception.new_id(None, None)
-        session_id: str = operation.session_id
-        return session_id
-
-    def _begin(self, line: _Line, ticket: Ticket) -> None:
-        line.ticket = ticket
-        work = line.work = Work(ticket, finished=partial(self._job_finished, line), clock=self._clock)
-        line.running = self._running(ticket.operation, line.key, work)
-        self._resume(line, None, None)
-
-    def _running(self, operation: Any, key: str, work: Work) -> Generator[Step, Any, object]:
-        performance, reception = self._performance, self._reception
-        if isinstance(operation, Write):
-            return performance.write(operation, work)
-        if isinstance(operation, Suggest):
-            return performance.suggest(operation, key, work)
-        if isinstance(operation, RefusedWrite):
-            return performance.refuse(operation)
-        if isinstance(operation, CreateSession):
-            return reception.create(operation, key)
-        if isinstance(operation, ForkSession):
-            return reception.fork(operation, work)
-        if isinstance(operation, ExportSession):
-            return reception.export(operation)
-        if isinstance(operation, ImportSession):
-            return reception.import_(operation, key)
-        if isinstance(operation, DeleteSession):
-            return performance.delete(operation)
-        if isinstance(operation, EvictSession):
-            return performance.evict(operation)
-        if isinstance(operation, GetSession):
-            return self._directory.find(operation.session_id)
-        if isinstance(operation, InspectSession):
-            return self._directory.inspect(operation.session_id)
-        assert isinstance(operation, ListStored)
-        return self._directory.stored(operation)
-
-    def _job_finished(self, line: _Line, job: Job, failure: Exception | None) -> None:
-        self._resume(line, None, failure)
-
-    def _store_answered(self, line: _Line, running: object, outcome: object) -> None:
-        if line.running is not running:
-            return  # the operation was given up meanwhile
-        if isinstance(outcome, StoreFailure):
-            self._resume(line, None, StoreUnavailable(f"the state store fails: {outcome}"))
-        else:
-            self._resume(line, outcome, None)
-
-    def _resume(self, line: _Line, value: object, failure: Exception | None) -> None:
-        """Lets the line's operation run up to its next step, or to its end."""
-        running = line.running
-        assert running is not None, "only what was begun is resumed"
-        line.job = None
-        try:
-            step = running.send(value) if failure is None else running.throw(failure)
-        except StopIteration as finished:
-            self._settle(line, finished.value)
-        except Exception as error:
-            self._settle(line, error)
-        else:
-            if isinstance(step, Job):
-                line.job = step
-                assert line.work is not None, "an operation has its work"
-                line.work.submit(step)
-            elif isinstance(step, StoreStep):
-                step.begin(partial(self._store_answered, line, running))
-            else:
-                self._without_room.append(line)
-
-    def _settle(self, line: _Line, outcome: object) -> None:
-        """Answers the line's operation and has the next one begin that waits."""
-        ticket = line.ticket
-        assert ticket is not None, "only what was begun is settled"
-        line.ticket = line.work = line.running = None
-        session = self._residents.live(line.key)
+    def _ended(self, session_id: str, ticket: Ticket, outcome: object) -> None:
+        """Answers an operation."""
+        session = self._residents.live(session_id)
         if isinstance(outcome, Exception):
-            self._note_refusal(line.key, ticket, outcome)
-        self._answer(ticket, outcome)
-        if session is not None and isinstance(ticket.operation, _USES):
+            self._note_refusal(session, ticket, outcome)
+        self._answers.append((ticket, outcome))
+        if session is not None and type(ticket.operation) in _USES:
             self._residents.touch(session)
             self._keeper.refresh_expiry(session)
-        if line.waiting or self._without_room:
-            self._free_again.append(line)
-        if not line.waiting:
-            del self._lines[line.key]
 
-    def _begin_waiting(self) -> None:
-        """Begins the next operation of each line that has become free. A loop: operations may end at once."""
-        while self._free_again:
-            line = self._free_again.popleft()
-            if line.waiting and line.running is None:
-                self._begin(line, line.waiting.popleft())
-            for _ in range(len(self._without_room)):
-                if not self._residents.make_room():
-                    break
-                self._resume(self._without_room.popleft(), None, None)
-
-    def _note_refusal(self, session_id: str, ticket: Ticket, error: Exception) -> None:
+    def _note_refusal(self, session: Session | None, ticket: Ticket, error: Exception) -> None:
         """Remembers that the write which was next was refused, so that what follows it in a pipeline is too."""
         operation = ticket.operation
-        session = self._residents.live(session_id)
         if isinstance(error, DeadlineExpired):
             self._observer.happened(Happening.DROPPED_DEADLINE)
         if isinstance(error, RevisionConflict):
@@ -407,6 +297,3 @@ class SessionLane:
             and operation.revision == session.revision + 1
         ):
             session.refused = True
-
-    def _answer(self, ticket: Ticket, outcome: object) -> None:
-        self._answers.append((ticket, outcome))

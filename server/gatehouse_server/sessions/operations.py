@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gatehouse_server.engine.value import value
 from gatehouse_server.errors import GatehouseError
 
 Tokens = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputRequest:
-    """What a write asks back.
+class OutputRequest(NamedTuple):
+    """What a write asks back; a tuple, since it is what models look up how they answer it.
 
     `k`: how many of the best entries, absent for none. `every_step`: at each step instead of the last.
     `scores`: log-probability of each consumed token. `vector`: the whole output.
@@ -27,7 +28,7 @@ class OutputRequest:
     vector: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Write:
     """Puts steps at a position.
 
@@ -56,7 +57,7 @@ class RefusedWrite:
     incarnation: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Suggest:
     """Asks for the `k` likeliest words after `text`. Makes the session when there is none of this `session_id`."""
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from gatehouse_server.engine.observer import Observer
 from gatehouse_server.errors import ModelMismatch, SessionDamaged, SessionNotFound
+from gatehouse_server.sessions.copying import Copies
+from gatehouse_server.sessions.directory import Directory
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.keeper import Keeper
-from gatehouse_server.sessions.operations import DeleteSession, EvictSession, RefusedWrite, Suggest, Write
+from gatehouse_server.sessions.lines import Start
+from gatehouse_server.sessions.making import Maker
+from gatehouse_server.sessions.operations import (
+    CreateSession,
+    DeleteSession,
+    EvictSession,
+    ExportSession,
+    ForkSession,
+    GetSession,
+    ImportSession,
+    InspectSession,
+    ListStored,
+    RefusedWrite,
+    Suggest,
+    Write,
+)
 from gatehouse_server.sessions.reception import Reception
 from gatehouse_server.sessions.results import SessionDeleted, SuggestResult, WriteResult
 from gatehouse_server.sessions.session import Session
@@ -24,15 +43,48 @@ _log = structlog.get_logger(__name__)
 class Performance:
     """Used by the engine thread."""
 
-    def __init__(self, *, reception: Reception, hosts: Hosts, keeper: Keeper, observer: Observer) -> None:
+    def __init__(
+        self,
+        *,
+        reception: Reception,
+        maker: Maker,
+        copies: Copies,
+        directory: Directory,
+        hosts: Hosts,
+        keeper: Keeper,
+        observer: Observer,
+    ) -> None:
         self._reception = reception
+        self._maker = maker
         self._hosts = hosts
         self._keeper = keeper
         self._observer = observer
+        self.starts: Mapping[type, Start] = {
+            Write: self.write,
+            Suggest: self.suggest,
+            RefusedWrite: lambda operation, *_: self.refuse(operation),
+            CreateSession: lambda operation, session_id, _: maker.create(operation, session_id),
+            ForkSession: lambda operation, _, work: copies.fork(operation, work),
+            ExportSession: lambda operation, *_: copies.export(operation),
+            ImportSession: lambda operation, session_id, _: copies.import_(operation, session_id),
+            DeleteSession: lambda operation, *_: self.delete(operation),
+            EvictSession: lambda operation, *_: self.evict(operation),
+            GetSession: lambda operation, *_: directory.find(operation.session_id),
+            InspectSession: lambda operation, *_: directory.inspect(operation.session_id),
+            ListStored: lambda operation, *_: directory.stored(operation),
+        }
 
-    def write(self, operation: Write, work: Work) -> Running[WriteResult]:
+    def write(self, operation: Write, session_id: str, work: Work) -> Running[WriteResult]:
         """Runs a write."""
-        session = self._reception.live(operation.session_id)
+        session = self._reception.live(session_id)
+        if session is None or (self._keeper.shared and _may_be_elsewhere(session, operation)):
+            return self._write_once_found(operation, session, work)
+        work.runs_on(session)
+        return write(session, operation, work, self._keeper, self._observer)
+
+    def _write_once_found(
+        self, operation: Write, session: Session | None, work: Work
+    ) -> Running[WriteResult]:
         if session is None:
             session = yield from self._reception.present(operation.session_id)
         if self._keeper.shared and _may_be_elsewhere(session, operation):
@@ -63,7 +115,7 @@ class Performance:
         if rebuilt:
             model = self._hosts.suggesting(operation.model)
             check_suggests(model, operation)
-            session = yield from self._reception.make_for_suggestion(model, session_id)
+            session = yield from self._maker.make_for_suggestion(model, session_id)
         elif operation.model is not None and operation.model not in (session.model.key, session.model.name):
             raise ModelMismatch(
                 f"session {session.session_id!r} runs on {session.model.key}, not on {operation.model}. "

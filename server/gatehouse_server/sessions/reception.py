@@ -1,55 +1,25 @@
-"""How sessions come, are found, and go: making, waking, forking, exporting, ending them. All as operations."""
+"""How sessions are found, wherever they are, and how they end."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from gatehouse_server.engine.observer import Happening, Observer
-from gatehouse_server.errors import (
-    FieldViolation,
-    InvalidInput,
-    ModelMismatch,
-    Overloaded,
-    SessionDamaged,
-    SessionExists,
-    SessionNotFound,
-)
-from gatehouse_server.sessions.hosted_model import HostedModel
+from gatehouse_server.errors import SessionDamaged, SessionNotFound
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.lost import LostSessions, gone
-from gatehouse_server.sessions.operations import CreateSession, ExportSession, ForkSession, ImportSession
-from gatehouse_server.sessions.record import (
-    Head,
-    decode_head,
-    describe,
-    encode_head,
-    pack,
-    parts_of,
-    unpack,
-)
+from gatehouse_server.sessions.record import decode_head, encode_head, pack
 from gatehouse_server.sessions.residents import Residents
-from gatehouse_server.sessions.results import SessionExport, SessionView
-from gatehouse_server.sessions.revisions import standing
-from gatehouse_server.sessions.sealing import Sealer
-from gatehouse_server.sessions.session import INITIAL_STATE, Session
+from gatehouse_server.sessions.results import SessionView
+from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.steps import Running, Wait
 from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers
-from gatehouse_server.sessions.views import state_of, state_of_head, state_of_packed, view
-from gatehouse_server.sessions.work import Work
-from gatehouse_server.sessions.writing import HeldRows, restored
+from gatehouse_server.sessions.views import state_of, state_of_packed, view
 from gatehouse_server.stores.port import StoredSession, Summary, Tombstone
-
-SESSION_ID = re.compile(r"[!-~]{1,128}")
-"""Printable ASCII without spaces."""
-
-_ID_BYTES = 16
 
 _MOST_EXPIRED_AT_ONCE = 128
 """More would hold up a turn of the engine for milliseconds."""
@@ -65,45 +35,17 @@ class Reception:
         residents: Residents,
         keeper: Keeper,
         lost: LostSessions,
-        sealer: Sealer,
-        secret: bytes,
-        new_incarnation: Callable[[], int],
         limits: SessionLimits,
         observer: Observer,
         clock: Callable[[], float],
-        wall_clock: Callable[[], float],
     ) -> None:
         self._hosts = hosts
         self._residents = residents
         self._keeper = keeper
         self._lost = lost
-        self._sealer = sealer
-        self._secret = secret
-        self._new_incarnation = new_incarnation
         self._limits = limits
         self._observer = observer
         self._clock = clock
-        self._wall_clock = wall_clock
-
-    def new_id(self, chosen: str | None, request_id: str | None) -> str:
-        """The identifier of a session to be made. Without a chosen one the same request gets the same one.
-
-        Raises InvalidInput for a bad one.
-        """
-        if chosen is None:
-            if request_id is None:
-                return secrets.token_hex(_ID_BYTES)
-            return hashlib.blake2b(request_id.encode(), key=self._secret, digest_size=_ID_BYTES).hexdigest()
-        if not SESSION_ID.fullmatch(chosen):
-            raise InvalidInput(
-                f"session_id: {chosen[:140]!r} is not 1 to 128 printable ASCII characters without spaces",
-                violations=(
-                    FieldViolation(
-                        field="session_id", description="1 to 128 printable ASCII characters without spaces"
-                    ),
-                ),
-            )
-        return chosen
 
     # --- Finding --------------------------------------------------------------------------------------
 
@@ -128,7 +70,7 @@ class Reception:
                     session = self._residents.wake(session_id)
                     self._observer.happened(Happening.SESSION_WOKEN)
                     return session
-                yield from self._fetch(session_id)
+                yield from self.fetch(session_id)
             except SessionDamaged as damage:
                 raise SessionDamaged(
                     f"session {session_id!r} cannot be read: {damage.message}. Delete it and begin anew, or have "
@@ -144,8 +86,11 @@ class Reception:
             self._observer.happened(Happening.SESSION_MOVED)
         return (yield from self.present(session.session_id))
 
-    def _fetch(self, session_id: str) -> Running[None]:
-        """Takes a session from the store into memory."""
+    def fetch(self, session_id: str) -> Running[None]:
+        """Takes a session from the store into memory.
+
+        Raises SessionNotFound with what became of it, ModelNotLoaded, SessionDamaged, StoreUnavailable.
+        """
         if not self._keeper.keeps:
             raise gone(session_id, self._lost.find(session_id))
         there = yield from self._keeper.claim(session_id)
@@ -183,166 +128,6 @@ class Reception:
             stored=stored,
             expires_seconds=self._keeper.expires_seconds(summary, was_ours=was_ours),
         )
-
-    # --- Making ---------------------------------------------------------------------------------------
-
-    def create(self, operation: CreateSession, session_id: str) -> Running[SessionView]:
-        """A session in the initial state."""
-        head = self._initial(self._hosts.get(operation.model))
-        made = yield from self._make(head, {}, session_id, operation.request_id)
-        self._observer.happened(Happening.SESSION_CREATED)
-        return made
-
-    def fork(self, operation: ForkSession, work: Work) -> Running[SessionView]:
-        """A session like another one."""
-        session_id = self.new_id(operation.new_session_id, operation.request_id)
-        source = yield from self.present(operation.session_id)
-        work.runs_on(source)
-        at = source.position if operation.at is None else operation.at
-        if not 0 <= at <= source.position:
-            raise InvalidInput.of_field(
-                "at",
-                f"{at} is not on the tape, which goes from 0 to {source.position}",
-                reason="POSITION_OUT_OF_RANGE",
-                metadata=standing(source),
-            )
-        head, states = describe(source)
-        tape = source.tape
-        with HeldRows(source.model.rows) as rows:
-            if at < source.position:
-                row, number = yield from restored(source, at, rows, work)
-                kept = tuple(checkpoint for checkpoint in head.checkpoints if checkpoint[0] <= at)
-                head = replace(
-                    head,
-                    position=at,
-                    begin=min(head.begin, at),
-                    state_number=number,
-                    next_number=source.next_number,
-                    writes=(),
-                    checkpoints=kept,
-                )
-                states = {
-                    number_: where for number_, where in states.items() if number_ in head.state_numbers
-                }
-                if number != INITIAL_STATE:
-                    states[number] = row
-                tape = tape.copy(at)
-            parts = parts_of(source.model, states, tape)
-        made = yield from self._make(head, parts, session_id, operation.request_id)
-        self._observer.happened(Happening.SESSION_FORKED)
-        return made
-
-    def export(self, operation: ExportSession) -> Running[SessionExport]:
-        """A session as bytes."""
-        session = yield from self.present(operation.session_id)
-        head, states = describe(session)
-        head = replace(head, session_id="", request_id=None)
-        record = pack(encode_head(head), parts_of(session.model, states, session.tape))
-        return SessionExport(blob=self._sealer.seal(record), view=self.view_of(session))
-
-    def import_(self, operation: ImportSession, session_id: str) -> Running[SessionView]:
-        """A session from bytes."""
-        try:
-            head_bytes, parts = unpack(self._sealer.open(operation.blob))
-            head = decode_head(head_bytes)
-        except SessionDamaged as error:
-            raise InvalidInput.of_field("blob", error.message, reason="EXPORT_MALFORMED") from error
-        model = self._hosts.get(head.model)
-        if head.fingerprint != model.fingerprint:
-            raise ModelMismatch(
-                f"the session was exported from {head.model} with fingerprint {head.fingerprint[:12]}, and this server "
-                f"has one with {model.fingerprint[:12]}: its state means nothing there",
-                metadata={"model": head.model, "fingerprint": head.fingerprint},
-            )
-        made = yield from self._make(head, parts, session_id, operation.request_id)
-        self._observer.happened(Happening.SESSION_IMPORTED)
-        return made
-
-    def make_for_suggestion(self, model: HostedModel, session_id: str) -> Running[Session]:
-        """A session in the initial state that the store hears of later: its text can make it again."""
-        self._check_place()
-        head = replace(
-            self._initial(model), session_id=session_id, incarnation=self._new_incarnation(), request_id=None
-        )
-        self._residents.keep(
-            head, pack(encode_head(head), {}), stored=Stored() if self._keeper.keeps else None
-        )
-        self._lost.forget(session_id)
-        self._observer.happened(Happening.SESSION_REBUILT)
-        if self._keeper.keeps:
-            self._keeper.note(session_id)
-        return (yield from self.present(session_id))
-
-    def _make(
-        self, head: Head, parts: Mapping[str, bytes], session_id: str, request_id: str | None
-    ) -> Running[SessionView]:
-        """Takes in a new session; a repeated request is answered with the one that it made."""
-        if session_id in self._residents:
-            return (yield from self._made_before(session_id, request_id))
-        ended = self._lost.find(session_id)
-        if ended is not None and request_id is not None and session_id == self.new_id(None, request_id):
-            raise gone(session_id, ended)  # the request is an old one: its session came and went
-        self._check_place()
-        head = replace(
-            head,
-            session_id=session_id,
-            incarnation=self._new_incarnation(),
-            request_id=request_id,
-            refused=False,
-        )
-        stored = None
-        if self._keeper.keeps:
-            stood_there = yield from self._keeper.create(head, parts)
-            if isinstance(stood_there, Summary):
-                return (yield from self._made_before(session_id, request_id))
-            stored = stood_there
-        if session_id not in self._residents:  # or it was used already, while its creation was being stored
-            self._residents.keep(head, pack(encode_head(head), parts), stored=stored)
-        self._lost.forget(session_id)
-        state = state_of_head(
-            head,
-            durable_revision=0 if stored is None else stored.revision,
-            expires_in_seconds=self._limits.idle_seconds,
-        )
-        return view(session_id, head.model, state, self._limits, self._keeper.durability)
-
-    def _made_before(self, session_id: str, request_id: str | None) -> Running[SessionView]:
-        """Looked at where it lies: waiting for a slot of its own, a source might hold the one that comes free."""
-        if session_id not in self._residents:
-            yield from self._fetch(session_id)
-        if request_id is None or self._residents.request_id(session_id) != request_id:
-            raise SessionExists(
-                f"there is a session {session_id} already; use it, or choose another identifier"
-            )
-        return self.view_in_memory(session_id)
-
-    def _initial(self, model: HostedModel) -> Head:
-        return Head(
-            session_id="",
-            model=model.key,
-            fingerprint=model.fingerprint,
-            incarnation=0,
-            revision=0,
-            position=0,
-            begin=0,
-            state_number=INITIAL_STATE,
-            next_number=INITIAL_STATE + 1,
-            writes=(),
-            checkpoints=(),
-            refused=False,
-            request_id=None,
-        )
-
-    def _check_place(self) -> None:
-        known = max(len(self._residents), self._keeper.known_sessions)
-        if known >= self._limits.max_sessions:
-            self._observer.happened(Happening.REFUSED_SESSIONS_FULL)
-            due = self._residents.next_expiry_seconds()
-            raise Overloaded(
-                f"the server knows {known} sessions, as many as it may",
-                reason="SESSIONS_FULL",
-                retry_after_seconds=60.0 if due is None else min(60.0, max(1.0, due)),
-            )
 
     # --- Ending ---------------------------------------------------------------------------------------
 

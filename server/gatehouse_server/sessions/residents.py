@@ -9,16 +9,8 @@ from itertools import islice
 
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.limits import SessionLimits
-from gatehouse_server.sessions.record import (
-    Head,
-    decode_head,
-    describe,
-    encode_head,
-    pack,
-    parts_of,
-    revive,
-    unpack,
-)
+from gatehouse_server.sessions.record import Head, decode_head, describe, encode_head, pack, parts_of, unpack
+from gatehouse_server.sessions.reviving import revive
 from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.shelf import Packed, Shelf
 from gatehouse_server.sessions.stored import Stored
@@ -146,7 +138,9 @@ class Residents:
     def touch(self, session: Session) -> None:
         """Postpones the session's expiry: it was used now."""
         # Never sooner than was told: one that came from another process may have been given a little more.
-        session.expires_seconds = max(session.expires_seconds, self._clock() + self._limits.idle_seconds)
+        expires_seconds = self._clock() + self._limits.idle_seconds
+        if expires_seconds > session.expires_seconds:
+            session.expires_seconds = expires_seconds
         self._live.move_to_end(session.session_id)
 
     def drop(self, session_id: str) -> None:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from gatehouse_server.engine.value import value
+
 Durability = Literal["none", "async", "sync"]
 """What a session outlives: no end of the server at all; one, up to its durable revision; one, up to its revision."""
 
@@ -15,7 +17,7 @@ Tier = Literal["live", "host", "store"]
 """Where a session is: in the state table, packed in memory, or in the store alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SessionState:
     """Where a session stands. `expires_in_seconds` counts from the moment of the answer."""
 
@@ -40,7 +42,7 @@ class SessionView:
     durability: Durability
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Timing:
     """Where an operation's time went."""
 
@@ -48,7 +50,7 @@ class Timing:
     compute_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepOutput:
     """Outputs after the step that reached `position`. Arrays are (k,) and, for `vector`, (V,) float32."""
 
@@ -59,7 +61,7 @@ class StepOutput:
     vector: npt.NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WriteResult:
     """Answers Write. `scores` and `token_ids` are (T,) or empty."""
 
@@ -72,7 +74,7 @@ class WriteResult:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Suggestion:
     """One suggested word with its natural log-probability over the full vocabulary."""
 
@@ -80,7 +82,7 @@ class Suggestion:
     log_probability: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SuggestResult:
     """Answers Suggest."""
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from hashlib import blake2b
 
-import numpy as np
-import numpy.typing as npt
-
+from gatehouse_server.engine.value import value
 from gatehouse_server.errors import PrecedingWriteRefused, RevisionConflict, StateBehind
 from gatehouse_server.sessions.operations import OutputRequest
 from gatehouse_server.sessions.session import AcceptedWrite, Session
+from gatehouse_server.sessions.tape import Inputs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Revised:
     """A write's claim: it makes `revision` of the life `incarnation`; `digest` tells its content."""
 
@@ -22,16 +20,14 @@ class Revised:
     digest: bytes
 
 
-def digest(
-    at: int, inputs: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None, outputs: OutputRequest
-) -> bytes:
-    """A write's content in 16 bytes: position, decoded inputs and outputs asked for, never serialized bytes."""
-    content = hashlib.blake2b(digest_size=16)
-    content.update(repr((at, outputs.k, outputs.every_step, outputs.scores, outputs.vector)).encode())
-    if inputs is not None:
-        content.update(repr((inputs.dtype.str, inputs.shape)).encode())
-        content.update(np.ascontiguousarray(inputs).data)
-    return content.digest()
+def digest(at: int, inputs: Inputs, outputs: OutputRequest) -> bytes:
+    """A write's content in 16 bytes: position, decoded inputs and outputs asked for, never serialized bytes.
+
+    It is kept with stored sessions: other bytes for the same content would make repeated writes conflicts.
+    """
+    k, every_step, scores, vector = outputs
+    asked = f"({at}, {k}, {every_step}, {scores}, {vector})('{inputs.dtype.str}', {inputs.shape})"
+    return blake2b(asked.encode() + inputs.tobytes(), digest_size=16).digest()
 
 
 def judge(session: Session, write: Revised) -> AcceptedWrite | None:
@@ -47,9 +43,10 @@ def judge(session: Session, write: Revised) -> AcceptedWrite | None:
             f"revision {session.revision}, position {session.position}, incarnation {session.incarnation}",
             metadata=standing(session),
         )
-    if write.revision == session.revision + 1:
+    next_revision = session.revision + 1
+    if write.revision == next_revision:
         return None
-    if write.revision > session.revision + 1:
+    if write.revision > next_revision:
         if session.refused:
             raise PrecedingWriteRefused(
                 f"a write before this one was refused. Send revision {session.revision + 1} next",

@@ -29,7 +29,7 @@ INITIAL_STATE = 0
 """The number of the model's initial state, in every session."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class AcceptedWrite:
     """A write that was applied.
 
@@ -147,13 +147,17 @@ class Session:
                 best, floor = (write.at, write.row), write.at
         return best
 
+    def only_grows(self, at: int) -> bool:
+        """Whether a write at a position takes nothing away from what is known of the tape."""
+        return at == self.tape.end and self.model.kept_inputs_steps is None
+
     def leaving_tape(self, at: int, end: int) -> list[AcceptedWrite]:
         """Writes whose state has to be computed now, because a write from `at` to `end` takes away the tape that it
         comes from: what it replaces, and what is then too long ago.
         """
+        if self.only_grows(at):
+            return []
         kept = self.model.kept_inputs_steps
-        if kept is None and at == self.position:
-            return []  # appended tokens take nothing away
         first = 0 if kept is None else end - kept
         return [
             write
@@ -184,38 +188,31 @@ class Session:
         `source` and `target` are row and number of the states before and after it; takes over the caller's hold on both
         rows.
         """
-        model = self.model
-        pool, keep = model.rows, model.limits.recent_writes
-        if at < self.position:
-            for write in self.recent:
+        model, tape, recent = self.model, self.tape, self.recent
+        pool = model.rows
+        if at < tape.end:
+            for write in recent:
                 write.on_tape = write.on_tape and write.at <= at
             while self.checkpoints and self.checkpoints[-1].position > at:
                 self.checkpoints.pop()
         pool.release(self.row)
         self.row, self.state_number = target
-        self.tape.put(at, inputs)
+        tape.put(at, inputs)
         if self.stored is not None:
             self.stored.cut(at)
-        position = self.position
+        position = tape.end
         self.checkpoints.extend(checkpoints)
         if model.kept_inputs_steps is not None and self.checkpoints:
             self._forget_before(position - model.kept_inputs_steps)
-        self.revision += 1
+        self.revision = revision = self.revision + 1
         self.refused = False
-        self.recent.append(
-            AcceptedWrite(
-                revision=self.revision,
-                digest=digest,
-                at=at,
-                position=position,
-                number=source[1],
-                row=source[0],
-            )
-        )
-        while self.recent[0].revision <= self.revision - keep:
-            row = self.recent.popleft().row
-            if row is not None:
-                pool.release(row)
+        row, number = source
+        recent.append(AcceptedWrite(revision, digest, at, position, number, row))
+        oldest = revision - model.limits.recent_writes
+        while recent[0].revision <= oldest:
+            left = recent.popleft().row
+            if left is not None:
+                pool.release(left)
 
     def let_go(self) -> None:
         """Gives its rows back. It must not be used any more."""

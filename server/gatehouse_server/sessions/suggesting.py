@@ -13,6 +13,7 @@ from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.errors import InvalidInput
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.models.typed import TypedText
+from gatehouse_server.sessions.held_rows import HeldRows
 from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.operations import Suggest
@@ -21,7 +22,7 @@ from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.steps import Running
 from gatehouse_server.sessions.tape import TokenTape
 from gatehouse_server.sessions.work import Work
-from gatehouse_server.sessions.writing import HeldRows, compute, ensure_here, move_to
+from gatehouse_server.sessions.writing import compute, ensure_here, move_to
 
 
 def check_suggests(model: HostedModel, operation: Suggest) -> TextCodec:
@@ -135,12 +136,8 @@ def _read(
     row: int, provisional_ids: tuple[int, ...], wants: Wants, rows: HeldRows, work: Work
 ) -> Running[Best]:
     """The answer after the provisional end of the text, which the tape does not take."""
-    job = work.job(
-        inputs=np.array(provisional_ids, dtype=np.int64),
-        source_row=rows.share(row),
-        target_row=rows.take(),
-        wants=wants,
-    )
+    inputs = np.array(provisional_ids, dtype=np.int64)
+    job = work.job(inputs, rows.share(row), rows.take(), wants)
     yield job
     return job.best[0]
 

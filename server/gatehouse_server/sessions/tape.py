@@ -80,7 +80,9 @@ class TokenTape:
         """See `Tape`."""
         if at < self.begin:
             self.begin = at
-        del self.tokens[at - self.begin :]
+        kept = at - self.begin
+        if kept < len(self.tokens):
+            del self.tokens[kept:]
         self.tokens.extend(inputs.tolist())
 
     def inputs(self, begin: int, end: int) -> Inputs:

@@ -13,12 +13,12 @@ from gatehouse_server.stores.port import Summary
 def state_of(session: Session, *, expires_in_seconds: float) -> SessionState:
     """Where a live session stands now."""
     return SessionState(
-        incarnation=session.incarnation,
-        revision=session.revision,
-        position=session.position,
-        oldest_restorable_position=session.oldest_restorable_position,
-        durable_revision=session.durable_revision,
-        expires_in_seconds=expires_in_seconds,
+        session.incarnation,
+        session.revision,
+        session.tape.end,
+        session.oldest_restorable_position,
+        session.durable_revision,
+        expires_in_seconds,
     )
 
 

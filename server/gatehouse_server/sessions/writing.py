@@ -12,16 +12,12 @@ import numpy as np
 
 from gatehouse_server.engine.job import NOTHING, Best, Job, Wants
 from gatehouse_server.engine.observer import Happening, Observer
-from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.errors import InvalidInput, PositionNotRetained, PrecedingWriteRefused, SessionMoved
-from gatehouse_server.sessions.inputs import (
-    check_output_size,
-    check_outputs,
-    check_tape_length,
-    checked_inputs,
-)
+from gatehouse_server.sessions.held_rows import HeldRows
+from gatehouse_server.sessions.inputs import check_tape_length, checked_inputs
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.operations import OutputRequest, RefusedWrite, Write
+from gatehouse_server.sessions.outputs import answering, check_output_size
 from gatehouse_server.sessions.results import StepOutput, WriteResult
 from gatehouse_server.sessions.revisions import Revised, digest, judge, standing
 from gatehouse_server.sessions.session import AcceptedWrite, Checkpoint, Session
@@ -30,43 +26,7 @@ from gatehouse_server.sessions.tape import Inputs
 from gatehouse_server.sessions.work import Work
 
 
-class HeldRows:
-    """Rows that an operation holds; what is not handed over is given back when the operation ends."""
-
-    def __init__(self, pool: RowPool) -> None:
-        self._pool = pool
-        self._held: list[int] = []
-
-    def take(self) -> int:
-        """A free row."""
-        return self._keep(self._pool.take())
-
-    def share(self, row: int) -> int:
-        """One more hold on a row."""
-        return self._keep(self._pool.share(row))
-
-    def hand_over(self, row: int) -> int:
-        """The row is now somebody else's to give back."""
-        self._held.remove(row)
-        return row
-
-    def give_back(self, row: int) -> None:
-        """The row is not needed any more."""
-        self._pool.release(self.hand_over(row))
-
-    def __enter__(self) -> HeldRows:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        while self._held:
-            self._pool.release(self._held.pop())
-
-    def _keep(self, row: int) -> int:
-        self._held.append(row)
-        return row
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Advance:
     """Steps that were computed: the jobs that did it, the row (held) of the state after them, states to keep."""
 
@@ -77,6 +37,8 @@ class Advance:
     @property
     def best(self) -> list[Best]:
         """The answers at the steps that outputs were wanted at."""
+        if len(self.jobs) == 1:
+            return self.jobs[0].best
         return [best for job in self.jobs for best in job.best]
 
     @property
@@ -89,53 +51,56 @@ def write(
     session: Session, operation: Write, work: Work, keeper: Keeper, observer: Observer
 ) -> Running[WriteResult]:
     """Runs a write. Raises what the contract says of refused writes."""
-    model = session.model
+    model, tape, outputs = session.model, session.tape, operation.outputs
     inputs = checked_inputs(model, operation)
-    check_outputs(model, operation.outputs)
-    check_output_size(model, operation.outputs, len(inputs))
-    at = session.position if operation.at is None else operation.at
+    answered = answering(model, outputs)
+    check_output_size(model, answered, len(inputs))
+    at = tape.end if operation.at is None else operation.at
     content = None
     if operation.revision is not None:
         assert operation.incarnation is not None, "the transport refuses a revision without an incarnation"
-        content = digest(at, inputs, operation.outputs)
-        claim = Revised(incarnation=operation.incarnation, revision=operation.revision, digest=content)
-        accepted = judge(session, claim)
+        content = digest(at, inputs, outputs)
+        accepted = judge(session, Revised(operation.incarnation, operation.revision, content))
         if accepted is not None:
             observer.happened(Happening.WRITE_REPEATED)
             work.answer_at_any_time()
-            return (yield from _answer_again(session, accepted, inputs, operation.outputs, work))
-        if session.lost_before(work.ticket):
+            return (yield from _answer_again(session, accepted, inputs, outputs, answered.wants, work))
+        if session.conflict is not None and session.lost_before(work.ticket):
             raise PrecedingWriteRefused(
                 "another writer's write was accepted before this one was sent. Look where the session stands",
                 metadata=standing(session),
             )
     work.begin()
-    if not 0 <= at <= session.position:
+    if not 0 <= at <= tape.end:
         raise InvalidInput.of_field(
             "at",
-            f"{at} is not on the tape, which goes from 0 to {session.position}",
+            f"{at} is not on the tape, which goes from 0 to {tape.end}",
             reason="POSITION_OUT_OF_RANGE",
             metadata=standing(session),
         )
     check_tape_length(model, at + len(inputs))
     keeper.check_lag()
-    rewinds = at < session.position
+    rewinds = at < tape.end
     with HeldRows(model.rows) as rows:
-        source = yield from move_to(session, at, len(inputs), rows, work)
-        advance = yield from compute(session, source[0], at, inputs, wants_of(operation.outputs), rows, work)
+        if session.only_grows(at):
+            # Nearly every write: as `move_to`, which would find nothing to do first and the state at hand.
+            source, number = rows.share(session.row), session.state_number
+        else:
+            source, number = yield from move_to(session, at, len(inputs), rows, work)
+        advance = yield from compute(session, source, at, inputs, answered.wants, rows, work)
         ensure_here(session)
         session.accept(
             at=at,
             inputs=inputs,
-            source=(rows.hand_over(source[0]), source[1]),
-            target=(rows.hand_over(advance.row), session.new_number() if len(inputs) else source[1]),
-            checkpoints=[*_beginning(session, at, source[0]), *advance.checkpoints],
+            source=(rows.hand_over(source), number),
+            target=(rows.hand_over(advance.row), session.new_number() if len(inputs) else number),
+            checkpoints=[*_beginning(session, at, source), *advance.checkpoints],
             digest=content,
         )
     yield from keeper.commit(session)
     if rewinds:
         observer.happened(Happening.REWOUND)
-    return _result(session, at, inputs, operation.outputs, advance, work, repeated=None)
+    return _result(session, at, inputs, outputs, advance, work, repeated=None)
 
 
 def _beginning(session: Session, at: int, row: int) -> list[Checkpoint]:
@@ -202,9 +167,7 @@ def restored(session: Session, position: int, rows: HeldRows, work: Work) -> Run
     if begin == position:
         return source, session.new_number()
     target = rows.take()
-    yield work.job(
-        inputs=session.tape.inputs(begin, position), source_row=source, target_row=target, wants=NOTHING
-    )
+    yield work.job(session.tape.inputs(begin, position), source, target, NOTHING)
     rows.give_back(source)
     return target, session.new_number()
 
@@ -213,28 +176,25 @@ def compute(
     session: Session, source: int, at: int, inputs: Inputs, wants: Wants, rows: HeldRows, work: Work
 ) -> Running[Advance]:
     """Runs the steps from the state of row `source`, which stays held, in pieces that end where a state is kept."""
-    every = session.model.checkpoint_steps
-    before_last = wants if wants.every_step else Wants(scores=wants.scores) if wants.scores else NOTHING
-    advance = Advance(jobs=[], row=source, checkpoints=[])
     begin, end = 0, len(inputs)
-    needed = session.model.kept_inputs_steps
-    first_kept = 0 if needed is None else at + end - needed - every
     if not end:
-        advance.row = rows.share(source)
+        advance = Advance([], rows.share(source), [])
         if wants.per_step:
-            job = work.job(inputs=inputs, source_row=source, target_row=source, wants=wants)
-            advance.jobs.append(job)
+            advance.jobs.append(job := work.job(inputs, source, source, wants))
             yield job
         return advance
+    advance = Advance([], source, [])
+    model = session.model
+    every, needed = model.checkpoint_steps, model.kept_inputs_steps
+    first_kept = 0 if needed is None else at + end - needed - every
     while begin < end:
         piece = min(end, begin + every - (at + begin) % every)
         target = rows.take()
-        job = work.job(
-            inputs=inputs[begin:piece],
-            source_row=advance.row,
-            target_row=target,
-            wants=wants if piece == end else before_last,
-        )
+        if piece - begin == end:
+            job = work.job(inputs, source, target, wants)
+        else:
+            wanted = wants if piece == end else _before_last(wants)
+            job = work.job(inputs[begin:piece], advance.row, target, wanted)
         advance.jobs.append(job)
         yield job
         if begin:
@@ -242,22 +202,25 @@ def compute(
         advance.row = target
         begin = piece
         if (at + piece) % every == 0 and at + piece > first_kept:
-            state = session.model.engine.read_states([target])[0]
+            state = model.engine.read_states([target])[0]
             advance.checkpoints.append(
                 Checkpoint(position=at + piece, number=session.new_number(), state=state)
             )
     return advance
 
 
-def wants_of(outputs: OutputRequest) -> Wants:
-    """What a job answers so that a write can."""
-    return Wants(
-        k=outputs.k or 0, every_step=outputs.every_step, scores=outputs.scores, vector=outputs.vector
-    )
+def _before_last(wants: Wants) -> Wants:
+    """What a job answers whose write goes on in another one."""
+    return wants if wants.every_step else Wants(scores=True) if wants.scores else NOTHING
 
 
 def _answer_again(
-    session: Session, accepted: AcceptedWrite, inputs: Inputs, outputs: OutputRequest, work: Work
+    session: Session,
+    accepted: AcceptedWrite,
+    inputs: Inputs,
+    outputs: OutputRequest,
+    wants: Wants,
+    work: Work,
 ) -> Running[WriteResult]:
     """The answer of an accepted write, computed once more from the state before it; nothing moves."""
     advance = None
@@ -267,7 +230,7 @@ def _answer_again(
                 row, _ = yield from restored(session, accepted.at, rows, work)
             else:
                 row = rows.share(accepted.row)
-            advance = yield from compute(session, row, accepted.at, inputs, wants_of(outputs), rows, work)
+            advance = yield from compute(session, row, accepted.at, inputs, wants, rows, work)
     return _result(session, accepted.at, inputs, outputs, advance, work, repeated=accepted)
 
 
@@ -281,25 +244,21 @@ def _result(
     *,
     repeated: AcceptedWrite | None,
 ) -> WriteResult:
-    best = [] if advance is None else advance.best
-    first = at + 1 if outputs.every_step and len(inputs) else at + len(inputs)
+    steps: list[StepOutput] = []
+    if advance is not None:
+        position = at + 1 if outputs.every_step and len(inputs) else at + len(inputs)
+        texts = session.model.texts
+        for best in advance.best:
+            ids = best.ids
+            words = () if ids is None else tuple([texts[number] for number in ids.tolist()])
+            steps.append(StepOutput(position, ids, best.values, words, best.vector))
+            position += 1
     return WriteResult(
-        session_id=session.session_id,
-        state=work.state(session, repeated),
-        timing=work.timing(),
-        steps=tuple(_step(session, first + index, step) for index, step in enumerate(best)),
-        scores=np.array(advance.scores, dtype=np.float32) if advance is not None and outputs.scores else None,
-        token_ids=inputs.astype(np.int64) if outputs.scores else None,
-        repeated=repeated is not None,
-    )
-
-
-def _step(session: Session, position: int, best: Best) -> StepOutput:
-    texts = () if best.ids is None else tuple(session.model.texts(number) for number in best.ids.tolist())
-    return StepOutput(
-        position=position,
-        best_ids=best.ids,
-        best_log_probabilities=best.values,
-        best_texts=texts,
-        vector=best.vector,
+        session.session_id,
+        work.state(session, repeated),
+        work.timing(),
+        tuple(steps),
+        np.array(advance.scores, dtype=np.float32) if advance is not None and outputs.scores else None,
+        inputs.astype(np.int64) if outputs.scores else None,
+        repeated is not None,
     )

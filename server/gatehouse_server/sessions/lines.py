@@ -1,0 +1,155 @@
+"""The operations on sessions, in the order of each session: one under way, others waiting."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import Any
+
+from gatehouse_server.engine.job import Job
+from gatehouse_server.engine.ticket import Ticket
+from gatehouse_server.errors import StoreUnavailable
+from gatehouse_server.sessions.steps import Step, StoreStep
+from gatehouse_server.sessions.work import Work
+from gatehouse_server.stores.port import StoreFailure
+
+Start = Callable[[Any, str, Work], Generator[Step, Any, object]]
+"""Begins an operation, given with the key of its line."""
+
+
+class Line:
+    """The operations on one session, whether it is there or not."""
+
+    __slots__ = ("job", "key", "running", "ticket", "waiting")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.waiting: deque[Ticket] | None = (
+            None  # made when something waits: most lines are of one operation
+        )
+        self.ticket: Ticket | None = None
+        self.running: Generator[Step, Any, object] | None = None
+        self.job: Job | None = None
+
+
+class Lines:
+    """Runs operations, each from step to step. `ended` hears of each one's end: key, ticket and outcome.
+
+    `lines`, empty at first, has the lines that are not, by their keys.
+    `starts` tells how operations begin, by their type; `make_room` makes room for one more live session, if it can.
+    """
+
+    def __init__(
+        self,
+        lines: dict[str, Line],
+        *,
+        starts: Mapping[type, Start],
+        ended: Callable[[str, Ticket, object], None],
+        make_room: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._starts = starts
+        self._ended = ended
+        self._make_room = make_room
+        self._clock = clock
+        self._lines = lines
+        self._free_again: deque[Line] = deque()
+        self._without_room: deque[Line] = deque()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lines
+
+    @property
+    def has_free(self) -> bool:
+        """Whether `begin_waiting` has something to look at."""
+        return bool(self._free_again)
+
+    def add(self, key: str, ticket: Ticket) -> None:
+        """Begins an operation, or has it wait for those before it in its line."""
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(key)
+        elif line.running is not None or line.waiting:
+            if line.waiting is None:
+                line.waiting = deque()
+            line.waiting.append(ticket)
+            return
+        self._begin(line, ticket)
+
+    def begin_waiting(self) -> None:
+        """Begins the next operation of each line that has become free. A loop: operations may end at once."""
+        while self._free_again:
+            line = self._free_again.popleft()
+            if line.waiting and line.running is None:
+                self._begin(line, line.waiting.popleft())
+            for _ in range(len(self._without_room)):
+                if not self._make_room():
+                    break
+                self._resume(self._without_room.popleft(), None, None)
+
+    def give_up(self) -> list[Ticket]:
+        """Ends all operations; none of them is applied. The tickets, to be answered."""
+        tickets: list[Ticket] = []
+        for line in self._lines.values():
+            if line.job is not None:
+                line.job.cancelled = True
+            if line.running is not None:
+                line.running.close()
+            if line.ticket is not None:
+                tickets.append(line.ticket)
+            tickets += line.waiting or ()
+        self._lines.clear()
+        self._free_again.clear()
+        self._without_room.clear()
+        return tickets
+
+    def _begin(self, line: Line, ticket: Ticket) -> None:
+        line.ticket = ticket
+        operation = ticket.operation
+        work = Work(ticket, partial(self._resume, line), self._clock)
+        line.running = self._starts[type(operation)](operation, line.key, work)
+        self._resume(line, None, None)
+
+    def _resume(self, line: Line, value: object, failure: Exception | None) -> None:
+        """Lets the line's operation run up to its next step, or to its end. What it waited for, be it a job that is
+        done, is what it is resumed with.
+        """
+        running = line.running
+        assert running is not None, "only what was begun is resumed"
+        line.job = None
+        try:
+            step = running.send(value) if failure is None else running.throw(failure)
+        except StopIteration as finished:
+            self._settle(line, finished.value)
+        except Exception as error:
+            self._settle(line, error)
+        else:
+            if isinstance(step, Job):
+                line.job = step
+            elif isinstance(step, StoreStep):
+                step.begin(partial(self._store_answered, line, running))
+            else:
+                self._without_room.append(line)
+
+    def _store_answered(self, line: Line, running: object, outcome: object) -> None:
+        if line.running is not running:
+            return  # the operation was given up meanwhile
+        if isinstance(outcome, StoreFailure):
+            self._resume(line, None, StoreUnavailable(f"the state store fails: {outcome}"))
+        else:
+            self._resume(line, outcome, None)
+
+    def _settle(self, line: Line, outcome: object) -> None:
+        """Tells of the end of the line's operation; the next one begins later, if one waits."""
+        ticket = line.ticket
+        assert ticket is not None, "only what was begun is settled"
+        line.ticket = line.running = None
+        self._ended(line.key, ticket, outcome)
+        if line.waiting or self._without_room:
+            self._free_again.append(line)
+        if not line.waiting:
+            del self._lines[line.key]
