@@ -1,6 +1,7 @@
 """From jobs to the arrays of a tick and back: who goes through the output layer, and who gets which answer."""
 
 import numpy as np
+import pytest
 from gatehouse_server.engine.assembly import assemble, distribute
 from gatehouse_server.engine.job import Job, Wants
 from gatehouse_server.engine.online_backend import HeadAnswer
@@ -20,11 +21,10 @@ def job(row, steps, **wants):
 
 def answer(head, most):
     """An answer in which row r has the ids r, r + 1, ..., `most` of them, and score c is c."""
+    ids = head.rows[:, None] + np.arange(most)
     return HeadAnswer(
-        best=[
-            (np.arange(row, row + most), np.arange(row, row + most, dtype=np.float32)) if k else None
-            for row, k in zip(head.rows.tolist(), head.ks.tolist(), strict=True)
-        ],
+        best_ids=ids,
+        best_values=ids.astype(np.float32),
         scores=np.arange(len(head.score_rows), dtype=np.float32),
         vectors=np.arange(len(head.vector_rows), dtype=np.float32)[:, None],
         restricted=[(ids[:k], -ids[:k].astype(np.float32)) for _, ids, k in head.restricted],
@@ -82,3 +82,37 @@ def test_scores_candidates_and_whole_outputs_find_their_jobs():
     assert (chosen.best[0].ids.tolist(), chosen.best[0].values.tolist()) == ([3, 6], [-3.0, -6.0])
     assert (whole.best[0].vector.tolist(), whole.best[0].ids) == ([0.0], None)
     assert (watching.best[0].watched, watching.best[0].ids.tolist()) == (2.0, [3])
+
+
+def test_a_tick_of_single_steps_reads_the_ends_of_those_that_ask():
+    """The middle of a longer job and a job that asks nothing are not read; source rows and tokens keep their order."""
+    middle, silent, reading, last = job(1, 3, k=2), job(2, 1), job(3, 1, k=2), job(4, 2, k=1)
+    last.advance(1, 0.0)
+    assembled = assemble([(middle, 1), (silent, 1), (reading, 1), (last, 1)])
+    batch = assembled.batch
+    assert (batch.batch_sizes, batch.inputs.tolist()) == ((4,), [10, 20, 30, 41])
+    assert batch.source_rows.tolist() == [1, 2, 3, 104]  # the last one goes on where its first step ended
+    assert batch.target_rows.tolist() == [101, 102, 103, 104]
+    assert (batch.head.rows.tolist(), batch.head.ks.tolist()) == ([6, 7], [2, 1])
+    distribute(assembled, answer(batch.head, most=2))
+    assert [[best.ids.tolist() for best in each.best] for each in (middle, silent, reading, last)] == [
+        [],
+        [],
+        [[6, 7]],
+        [[7]],
+    ]
+    assert assemble([(silent, 1)]).batch.head is None
+
+
+@pytest.mark.parametrize("wants", [{}, {"k": 3}])
+def test_single_steps_make_the_same_tick_in_whatever_company(wants):
+    """The short way for ticks of nothing but plain single steps numbers rows as the way for all others does."""
+    plain = [job(1, 1, k=2), job(2, 1), job(3, 1, **wants)]
+    alone = assemble([(each, 1) for each in plain]).batch
+    among_others = assemble([*((each, 1) for each in plain), (job(4, 1, k=1, suppressed=True), 1)]).batch
+    for name in ("inputs", "source_rows", "target_rows"):
+        assert getattr(alone, name).dtype == getattr(among_others, name).dtype
+        assert getattr(alone, name).tolist() == getattr(among_others, name).tolist()[:3]
+    read = len(alone.head.rows)
+    assert (alone.head.rows - 3).tolist() == (among_others.head.rows - 4).tolist()[:read]
+    assert alone.head.ks.tolist() == among_others.head.ks.tolist()[:read]

@@ -146,6 +146,25 @@ def test_scores_equal_torch_on_each_document_alone(
     assert result.computed_steps == sum(lengths)
 
 
+@pytest.mark.parametrize("tokens", [True, False])
+def test_scores_by_fused_kernels_equal_torch(tokens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU reads with: the same scores, also when batches take turns and when the documents are many."""
+    monkeypatch.setattr("gatehouse_server.network.network.are_layers_fused", lambda *_: True)
+    recurrent = RecurrentSpec(
+        cell="lstm", input_size=4, hidden_size=8, projection_size=3, layers=2, bidirectional=True
+    )
+    network, parameters = network_of(recurrent, tokens=tokens, pooling=("mean", "max"))
+    many = documents_of(network, [40] * 150 + [13] * 100 + [1] * 50)
+    few = documents_of(network, [200, 3], seed=1)
+    other = TorchOfflineBackend(network).score(few)
+    result, pieces = driven(TorchOfflineBackend(network).score(many), lambda: next(other, None))
+    assert pieces > len(many)
+    np.testing.assert_allclose(result.scores, expected_scores(network, parameters, many), atol=1e-5)
+    np.testing.assert_allclose(
+        scores_of(network, few).scores, expected_scores(network, parameters, few), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_very_long_document_keeps_its_accuracy_and_yields_often(cell: str) -> None:
     """20,000 steps in both directions, and the device is free again after every few of them."""

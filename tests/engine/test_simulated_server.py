@@ -17,7 +17,7 @@ from benchmarks.typists import Bursts, Habits
 SERVICE = Service(turn_seconds=0.0007, job_seconds=0.0001, step_seconds=0.00002, pass_seconds=0.0002)
 BATCHING = OnlineBatching(max_sessions_per_tick=32)
 PEOPLE = 2_000
-NOTHING_READ = {"best": [], "vectors": np.zeros((0, 1), dtype=np.float32), "restricted": []}
+NOTHING_READ = {"vectors": np.zeros((0, 1), dtype=np.float32), "restricted": []}
 
 
 class PassingTime(SilentObserver):
@@ -40,7 +40,12 @@ class PassingTime(SilentObserver):
         )
         none = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.float32)
         head = batch.head and HeadAnswer(
-            **{**NOTHING_READ, "best": [none] * len(batch.head.rows)}, scores=none[1][:0]
+            **{
+                **NOTHING_READ,
+                "best_ids": np.zeros((len(batch.head.rows), 3), dtype=np.int64),
+                "best_values": np.zeros((len(batch.head.rows), 3), dtype=np.float32),
+            },
+            scores=none[1][:0],
         )
         return OnlineAnswer(finite=np.ones(len(batch.source_rows), dtype=np.bool_), head=head)
 

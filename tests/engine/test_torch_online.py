@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from gatehouse_server.engine.online_backend import HeadRequest, OnlineBatch
-from gatehouse_server.engine.torch_online import HEAD_TILE_ROWS, TorchOnlineBackend
+from gatehouse_server.engine.recorded_programs import TILE_ROWS
+from gatehouse_server.engine.torch_online import TorchOnlineBackend
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.spec import (
     HeadSpec,
@@ -68,15 +69,13 @@ def one_step(tokens, **request):
 def test_answers_are_right_in_every_tile():
     """Rows beyond the first tile get their own best entries, scores and whole outputs."""
     backend, weights = make("softmax")
-    tokens = [(7 * number) % V for number in range(2 * HEAD_TILE_ROWS + 10)]
-    asked = np.array([0, HEAD_TILE_ROWS + 1, len(tokens) - 1])
+    tokens = [(7 * number) % V for number in range(2 * TILE_ROWS + 10)]
+    asked = np.array([0, TILE_ROWS + 1, len(tokens) - 1])
     answer = backend.run(
         one_step(tokens, score_rows=asked, score_tokens=np.array([5, 6, 7]), vector_rows=asked[::-1].copy())
     ).head
     expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
-    np.testing.assert_allclose(
-        [values for _, values in answer.best], -np.sort(-expected, axis=1)[:, :3], atol=1e-5
-    )
+    np.testing.assert_allclose(answer.best_values, -np.sort(-expected, axis=1)[:, :3], atol=1e-5)
     np.testing.assert_allclose(answer.scores, expected[asked, [5, 6, 7]], atol=1e-5)
     np.testing.assert_allclose(answer.vectors, expected[asked[::-1]], atol=1e-5)
 
@@ -96,8 +95,8 @@ def test_suppressed_entries_are_missing_only_where_that_is_asked():
     ).head
     expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
     order = np.argsort(-expected[0])
-    assert answer.best[0][0].tolist() == order[: V - 2].tolist()
-    assert answer.best[1][0].tolist() == [number for number in order if number not in (4, 7)]
+    assert answer.best_ids[0].tolist() == order[: V - 2].tolist()
+    assert answer.best_ids[1].tolist() == [number for number in order if number not in (4, 7)]
     assert answer.scores[0] == pytest.approx(expected[1, 4], abs=1e-5)
 
 
@@ -123,7 +122,7 @@ def test_independent_labels_are_answered_as_log_sigmoids():
     ).head
     expected = torch.nn.functional.logsigmoid(outputs(weights, [9]))[0].numpy()
     np.testing.assert_allclose(answer.vectors[0], expected, atol=1e-5)
-    np.testing.assert_allclose(answer.best[0][1], -np.sort(-expected)[:3], atol=1e-5)
+    np.testing.assert_allclose(answer.best_values[0], -np.sort(-expected)[:3], atol=1e-5)
     assert answer.scores[0] == pytest.approx(expected[5], abs=1e-5)
 
 
@@ -140,9 +139,8 @@ def test_rows_may_ask_for_different_numbers_of_entries():
     tokens = [1, 2, 3]
     answer = backend.run(one_step(tokens, ks=np.array([40, 0, 2]))).head
     expected = torch.log_softmax(outputs(weights, tokens), dim=1).numpy()
-    assert answer.best[0][0].tolist() == np.argsort(-expected[0], kind="stable")[:40].tolist()
-    assert answer.best[1] is None
-    assert answer.best[2][0].tolist() == np.argsort(-expected[2], kind="stable")[:2].tolist()
+    assert answer.best_ids[0].tolist() == np.argsort(-expected[0], kind="stable")[:40].tolist()
+    assert answer.best_ids[2, :2].tolist() == np.argsort(-expected[2], kind="stable")[:2].tolist()
 
 
 def test_a_state_that_is_not_finite_is_told_of_its_own_sequence_alone():

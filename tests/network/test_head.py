@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from gatehouse_server.network.head import Head
+from gatehouse_server.network.head import Head, normalizer_of_softmax
 from gatehouse_server.network.selection import Selection
 from gatehouse_server.network.spec import HeadSpec
 from gatehouse_server.network.workspace import Workspace
@@ -100,3 +100,13 @@ def test_a_head_without_bias_has_padding_too() -> None:
     assert logits.shape == (2, head.width)
     assert bool((logits[:, 3:] == -torch.inf).all())
     assert bool(logits[:, :3].isfinite().all())
+
+
+@pytest.mark.parametrize("size", [1, 4, 33, 10_000])
+def test_both_ways_to_normalise_agree(size: int) -> None:
+    """What a GPU computes for a row is the log of the sum of exponentials, padding left out, as on a CPU."""
+    head = _head(size)
+    logits = head.logits(4 * torch.randn(9, 8, generator=torch.Generator().manual_seed(size)))
+    expected = logits[:, :size].double().logsumexp(dim=1)
+    for actual in (head.log_normalizer(logits), normalizer_of_softmax(logits)):
+        assert torch.allclose(actual.double(), expected, atol=1e-5)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from gatehouse_server.app.composition import load_models
+from gatehouse_server.network.arithmetic import Arithmetic
 from gatehouse_server.network.dense import Dense
 from gatehouse_server.network.int8 import (
     FloatMultiplication,
@@ -29,6 +30,7 @@ from tests.tiny import write_tiny_keyboard
 
 from .oracle import random_parameters
 
+INT8 = Arithmetic(precision="int8")
 # Of outputs between -1 and 1, and of logits made of them: less than twice the largest difference of these networks.
 _NETWORK_BOUND = 0.05
 _BATCH_SIZES = (1, 2, 3, 8, 33, 64, 200)
@@ -64,7 +66,7 @@ def test_a_product_is_as_near_as_rounding_allows(columns: int, terms: int, bias:
     weight = torch.randn(columns, terms, generator=generator)
     offset = torch.randn(columns, generator=generator) if bias else None
     x, base = torch.randn(9, terms, generator=generator), torch.randn(9, columns, generator=generator)
-    dense = Dense(weight, offset, "int8")
+    dense = Dense(weight, offset, INT8)
     assert dense.reproducible
     bound = (
         127.25 * terms * (x.abs().amax(1, keepdim=True) / 127) * (weight.abs().amax(1) / 127) + 1e-5 * terms
@@ -93,7 +95,7 @@ def test_integer_and_float_instructions_give_the_same_bits(columns: int, terms: 
 def test_a_processor_that_saturates_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pairs of products are cut off at 16 bits, as some instructions do, integers are not used."""
     weight, x = torch.randn(40, 64), torch.randn(5, 64)
-    expected = choose_int8_kernel(weight, None)[0].product(x)
+    expected = choose_int8_kernel(weight, None).kernel.product(x)
 
     def saturating(integers: Tensor, weights: Tensor) -> Tensor:
         products = integers.int().unsqueeze(2) * weights.int().unsqueeze(0)
@@ -101,10 +103,10 @@ def test_a_processor_that_saturates_is_found_out(monkeypatch: pytest.MonkeyPatch
         return pairs.clamp(-(2**14), 2**14 - 1).sum(dim=1, dtype=torch.int32)
 
     monkeypatch.setattr(torch, "_int_mm", saturating)
-    kernel, reproducible, size = choose_int8_kernel(weight, None)
-    assert reproducible
-    assert torch.equal(kernel.product(x), expected)
-    assert size > weight.nbytes
+    choice = choose_int8_kernel(weight, None)
+    assert choice.reproducible
+    assert torch.equal(choice.kernel.product(x), expected)
+    assert choice.bytes > weight.nbytes
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_network_of_int8_stays_near_and_independent_of_the_batch(
     )
     parameters, limit = random_parameters(spec), 2**30 if folded else 0
     exact = Network.build(spec, parameters, fold_limit_bytes=limit)
-    network = Network.build(spec, parameters, fold_limit_bytes=limit, precision="int8")
+    network = Network.build(spec, parameters, fold_limit_bytes=limit, arithmetic=INT8)
     assert network.reproducible
     ids = torch.randint(203, (max(_BATCH_SIZES), 6), generator=torch.Generator().manual_seed(1))
     outputs, logits = _run(network, ids)
@@ -164,7 +166,7 @@ def test_a_loud_neighbour_changes_nothing() -> None:
     """Huge and non-finite values in one row leave the bits of the others, and are not hidden in their own."""
     recurrent = RecurrentSpec(cell="rnn_relu", input_size=6, hidden_size=20)
     spec = NetworkSpec(input=FeatureInputSpec(size=6), recurrent=recurrent)
-    network = Network.build(spec, random_parameters(spec), precision="int8")
+    network = Network.build(spec, random_parameters(spec), arithmetic=INT8)
     quiet = torch.randn(9, 6)
     loud = quiet.clone()
     loud[4] = 1e30

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from gatehouse_server.network.kernel import PlainKernel, choose_kernel, is_row_independent
+from gatehouse_server.network import kernel as kernels
+from gatehouse_server.network.arithmetic import Arithmetic, Precision
+from gatehouse_server.network.dense import Dense
+from gatehouse_server.network.kernel import (
+    Kernel,
+    PlainKernel,
+    TiledKernel,
+    choose_kernel,
+    is_row_independent,
+)
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import pack
 from gatehouse_server.network.spec import (
@@ -151,34 +160,85 @@ def test_a_loud_neighbour_changes_nothing() -> None:
 def test_a_proven_kernel_exists_for_odd_shapes(columns: int, terms: int) -> None:
     """Some kernel proves itself for every shape, and it multiplies rightly."""
     weight, bias = torch.randn(columns, terms), torch.randn(columns)
-    kernel, proven = choose_kernel(weight, bias)
-    assert proven
+    choice = choose_kernel(weight, bias)
+    assert choice.reproducible
     x = torch.randn(7, terms)
     exact = x.double() @ weight.double().T + bias.double()
-    assert float((kernel.product(x).double() - exact).abs().max()) < 1e-6 * terms + 1e-5
+    assert float((choice.kernel.product(x).double() - exact).abs().max()) < 1e-6 * terms + 1e-5
 
 
 @pytest.mark.parametrize("columns", [1, 2, 13, 96])
 @pytest.mark.parametrize("least_rows", [1, 2, 4])
-@pytest.mark.parametrize("tile_rows", [None, 16])
-def test_the_plain_kernel_multiplies(columns: int, least_rows: int, tile_rows: int | None) -> None:
-    """The fallback gives x W^T + b for fewer rows than it needs, for more, for one column, for long sums."""
+@pytest.mark.parametrize("tile_rows", [None, 2, 16])
+def test_the_slower_kernels_multiply(columns: int, least_rows: int, tile_rows: int | None) -> None:
+    """They give x W^T + b for fewer rows than they need, for more, for one column, for long sums."""
     weight, bias = torch.randn(columns, 1100) / 30, torch.randn(columns)
-    kernel = PlainKernel(weight, bias, least_rows=least_rows, tile_rows=tile_rows)
-    for rows in (1, 2, 3, 17, 40):
+    kernel: Kernel = PlainKernel(weight, bias, least_rows=least_rows)
+    if tile_rows is not None:
+        kernel = TiledKernel(kernel, tile_rows)
+    for rows in (1, 2, 3, 16, 17, 40):
         x, base = torch.randn(rows, 1100), torch.randn(rows, columns)
         assert torch.allclose(kernel.product(x), x @ weight.T + bias, atol=1e-5)
         assert torch.allclose(kernel.add_to(x, base.clone()), base + x @ weight.T, atol=1e-5)
 
 
+class Fickle(PlainKernel):
+    """It sums in another order when there are few rows, as libraries do."""
+
+    def product(self, x: Tensor) -> Tensor:
+        if x.shape[0] >= 3:
+            return super().product(x)
+        return super().product(x * 1.0000001)
+
+
 def test_the_proof_refuses_a_kernel_whose_rows_depend_on_the_batch() -> None:
     """A kernel that sums in another order for small batches is not taken for row-independent."""
-
-    class Fickle(PlainKernel):
-        def product(self, x: Tensor) -> Tensor:
-            if x.shape[0] >= 3:
-                return super().product(x)
-            return super().product(x.flip(1).flip(1) * 1.0000001)
-
     weight = torch.randn(40, 70)
-    assert not is_row_independent(Fickle(weight, None, least_rows=8), 40, 70)
+    assert not is_row_independent(Fickle(weight, None, least_rows=8), weight)
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16, 40])
+def test_what_cannot_prove_itself_is_fast_by_default_and_tiled_when_asked_for(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the setting the network says that its rows depend on the batch; with it the same kernel, in tiles of one
+    size, proves that they do not.
+    """
+    monkeypatch.setattr(kernels, "_candidates", lambda weight, bias: iter([Fickle(weight, bias)]))
+    weight, x = torch.randn(40, 70), torch.randn(rows, 70)
+    fast = choose_kernel(weight, None)
+    assert not fast.reproducible
+    assert isinstance(fast.kernel, Fickle)
+    tiled = choose_kernel(weight, None, reproducible=True)
+    assert tiled.reproducible
+    assert torch.equal(tiled.kernel.product(x[:1])[0], tiled.kernel.product(x)[0])
+    assert not Dense(weight).reproducible
+    assert Dense(weight, None, Arithmetic(reproducible=True)).reproducible
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu"])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_recorded_network_gives_the_same_bits(cell: str, precision: Precision) -> None:
+    """Chunks and whole documents, in one direction and both, are the same after `record` as before."""
+    generator = torch.Generator().manual_seed(11)
+    for bidirectional in (False, True):
+        spec = NetworkSpec(
+            input=TokenInputSpec(vocabulary_size=40, embedding_size=16),
+            recurrent=RecurrentSpec(
+                cell=cell, input_size=16, hidden_size=48, layers=2, bidirectional=bidirectional
+            ),
+            pooling=("mean", "max"),
+        )
+        network = Network.build(spec, random_parameters(spec), arithmetic=Arithmetic(precision=precision))
+        sizes = (150, 40, 7, 1, 1)
+        inputs = torch.randint(0, 40, (sum(sizes),), generator=generator)
+        outcomes = []
+        for recorded in (False, True):
+            if recorded:
+                network.record()
+            outcome = [network.summarize(inputs, sizes).clone()]
+            if not bidirectional:
+                state = network.layout.zeros(150)
+                outcome += [network.scan(inputs, sizes, state).clone(), *state]
+            outcomes.append(outcome)
+        assert all(map(torch.equal, *outcomes))

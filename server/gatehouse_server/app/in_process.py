@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gatehouse_server.app.arithmetic import prepare_device
 from gatehouse_server.engine.bucketing import OfflineBatching
 from gatehouse_server.engine.documents import DocumentScores
 from gatehouse_server.engine.loop import Answers
@@ -16,6 +17,7 @@ from gatehouse_server.engine.offline import OfflineLane
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import GatehouseError, InvalidInput
 from gatehouse_server.models.folder import load_folder
+from gatehouse_server.network.arithmetic import FLOAT32
 from gatehouse_server.transport.documents import DocumentEncoder
 from gatehouse_server.transport.parts import WholeDocument
 
@@ -64,6 +66,7 @@ class DocumentClassifier:
         max_document_steps: int = 100_000,
         truncate: bool = False,
     ) -> None:
+        prepare_device(device, FLOAT32)
         self._model = load_folder(Path(folder), device)
         self._encoder = DocumentEncoder(self._model, max_document_steps=max_document_steps, truncate=truncate)
         self._lane = OfflineLane(

@@ -14,6 +14,7 @@ import structlog
 
 from gatehouse_server.app import greeting
 from gatehouse_server.app.composition import Built, build, choose_device, load_models, versions
+from gatehouse_server.app.event_loop import name_of, new_event_loop
 from gatehouse_server.app.failure import CannotStartError
 from gatehouse_server.app.readiness import Phase, Readiness
 from gatehouse_server.app.storing import open_store
@@ -180,7 +181,8 @@ def run(settings: Settings) -> int:
     Raises CannotStartError.
     """
     configure_logs(log_format=settings.log_format, level=settings.log_level)
-    return asyncio.run(_serve(settings))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> int:
@@ -192,6 +194,7 @@ async def _serve(settings: Settings) -> int:
         asked_to_leave.set()
 
     loop = asyncio.get_running_loop()
+    _log.info("event loop", kind=name_of(loop))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave, number)
     gatehouse = Gatehouse(settings)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from gatehouse_server.engine.job import Best, Job
+from gatehouse_server.engine.job import Best, Ids, Job
 from gatehouse_server.engine.online_backend import HeadAnswer, HeadRequest, OnlineBatch
+from gatehouse_server.engine.value import value
 
 Chosen = Sequence[tuple[Job, int]]
 
+_NONE: Ids = np.empty(0, dtype=np.int64)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value
 class Assembled:
-    """A batch, and who gets what of its answers; `scored` pairs positions among the scores with jobs."""
+    """A batch, and who gets what of its answers; `scored` pairs positions among the scores with jobs.
+
+    Either `readers` stand for the rows of the head request, or the jobs of `ranked`, of which each gets its best alone.
+    """
 
     batch: OnlineBatch
-    readers: Sequence[HeadReader]
-    scored: Sequence[tuple[int, Job]]
+    readers: Sequence[HeadReader] = ()
+    scored: Sequence[tuple[int, Job]] = ()
+    ranked: Sequence[Job] = ()
 
 
 class HeadReader(NamedTuple):
@@ -38,6 +44,8 @@ class HeadReader(NamedTuple):
 
 def assemble(chosen: Chosen) -> Assembled:
     """Builds the arrays of a tick from jobs with their step counts, longest first; zero steps come last."""
+    if chosen[0][1] == chosen[-1][1] == 1 and all(job.wants.plain for job, _ in chosen):
+        return _assemble_one_step([job for job, _ in chosen])
     moving = [(job, steps) for job, steps in chosen if steps]
     peeking = [job for job, steps in chosen if not steps]
     batch_sizes = _batch_sizes([steps for _, steps in moving])
@@ -54,20 +62,27 @@ def assemble(chosen: Chosen) -> Assembled:
         peeked_rows=np.array([job.source_row for job in peeking], dtype=np.int64),
         head=head.request(),
     )
-    return Assembled(batch=batch, readers=head.readers, scored=head.scored)
+    return Assembled(batch, readers=head.readers, scored=head.scored)
 
 
 def distribute(assembled: Assembled, answer: HeadAnswer) -> None:
     """Gives each job what the head answered for it, in the order of its steps."""
+    most = answer.best_ids.shape[1]
+    for job, ids, values in zip(assembled.ranked, answer.best_ids, answer.best_values, strict=False):
+        k = job.wants.k
+        job.best.append(Best(ids, values) if k == most else Best(ids[:k], values[:k]))
+    if not assembled.readers and not assembled.scored:
+        return
     scores = answer.scores.tolist()
     for job, row, restricted, vector, watched in assembled.readers:
         best = Best()
         if restricted is not None:
             best.ids, best.values = answer.restricted[restricted]
-        elif (ranked := answer.best[row]) is not None:
-            best.ids, best.values = ranked
-            if len(best.ids) != job.wants.k:  # ranked together with others that wanted more
-                best.ids, best.values = best.ids[: job.wants.k], best.values[: job.wants.k]
+        elif job.wants.k:
+            best.ids, best.values = (
+                answer.best_ids[row, : job.wants.k],
+                answer.best_values[row, : job.wants.k],
+            )
         if vector is not None:
             best.vector = answer.vectors[vector]
         if watched is not None:
@@ -75,6 +90,38 @@ def distribute(assembled: Assembled, answer: HeadAnswer) -> None:
         job.best.append(best)
     for place, job in assembled.scored:
         job.scores.append(scores[place])
+
+
+def _assemble_one_step(jobs: Sequence[Job]) -> Assembled:
+    """The usual tick, without a look at each step of each job: all take one, and at most the best are read at its end.
+
+    As `_HeadBuilder` would have it: the states after the step are numbered behind the source states.
+    """
+    count = len(jobs)
+    ranked = [job for job in jobs if job.wants.k and job.remaining == 1]
+    head = None
+    if ranked:
+        rows = np.arange(count, 2 * count)
+        if len(ranked) < count:
+            rows = rows[[job.wants.k > 0 and job.remaining == 1 for job in jobs]]
+        head = HeadRequest(
+            rows=rows,
+            ks=np.array([job.wants.k for job in ranked]),
+            suppressed=None,
+            score_rows=_NONE,
+            score_tokens=_NONE,
+            vector_rows=_NONE,
+            restricted=(),
+        )
+    batch = OnlineBatch(
+        inputs=np.array([job.inputs[job.consumed] for job in jobs]),
+        batch_sizes=(count,),
+        source_rows=np.array([job.source_row for job in jobs]),
+        target_rows=np.array([job.target_row for job in jobs]),
+        peeked_rows=_NONE,
+        head=head,
+    )
+    return Assembled(batch, ranked=ranked)
 
 
 def _batch_sizes(lengths: Sequence[int]) -> tuple[int, ...]:

@@ -14,11 +14,14 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """What a job should answer.
+    """What a job should answer. Made once for many jobs that want the same.
 
     `k` best entries at the last step, or with `every_step` at each; `scores` of the consumed tokens; the whole
     output `vector` where `k` would be answered. `suppressed` leaves out the entries that are never suggested;
     `candidates` restricts the best to these ids, ascending; `watched` is an id whose value is wanted in any case.
+
+    `per_step` tells whether an answer is wanted where `k` or `vector` would be given, `reads_each_step` whether every
+    step goes through the output layer, `plain` whether the best at the last step, if anything, are all that is wanted.
     """
 
     k: int = 0
@@ -28,17 +31,23 @@ class Wants:
     suppressed: bool = False
     candidates: Ids | None = None
     watched: int | None = None
+    per_step: bool = field(init=False)
+    reads_each_step: bool = field(init=False)
+    plain: bool = field(init=False)
 
-    @property
-    def per_step(self) -> bool:
-        """Whether an answer is wanted where `k` or `vector` would be given."""
-        return self.k > 0 or self.vector
+    def __post_init__(self) -> None:
+        per_step = self.k > 0 or self.vector
+        reads_each_step = self.scores or (self.every_step and per_step)
+        special = self.vector or self.suppressed or self.candidates is not None or self.watched is not None
+        object.__setattr__(self, "per_step", per_step)
+        object.__setattr__(self, "reads_each_step", reads_each_step)
+        object.__setattr__(self, "plain", not reads_each_step and not special)
 
 
 NOTHING = Wants()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Best:
     """The answer at one step: ids and values (k,), best first; the whole output (V,) and a watched value if wanted."""
 
@@ -48,36 +57,69 @@ class Best:
     watched: float | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
 class Job:
     """Reads the state in `source_row`, consumes `inputs` in chunks and leaves the state in `target_row`.
 
     `inputs`: (T,) int64 token ids or (T, N) float32 features. With T = 0 the job only reads outputs of its source
     state. The source row is never written. `finished` is called on the engine thread when all steps are done, with
     None or with what went wrong; a job that is set `cancelled` is dropped before its next tick, and not finished.
-    `best` gets one entry per step that outputs are wanted at, `scores` one per step.
+    `best` gets one entry per step that outputs are wanted at, `scores` one per step. `consumed` steps are done,
+    `remaining` are still to do. `client` tells whose it is.
+
+    Plain attributes, since a tick looks at each of them once for each of its jobs.
     """
 
-    inputs: Ids | Floats
-    source_row: int
-    target_row: int
-    wants: Wants
-    finished: Callable[[Job, Exception | None], None]
-    received_seconds: float
-    deadline_seconds: float | None = None
-    consumed: int = 0
-    cancelled: bool = False
-    started_seconds: float | None = None
-    ended_seconds: float = 0.0
-    best: list[Best] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    __slots__ = (
+        "best",
+        "cancelled",
+        "client",
+        "consumed",
+        "deadline_seconds",
+        "ended_seconds",
+        "finished",
+        "inputs",
+        "reads_each_step",
+        "received_seconds",
+        "remaining",
+        "scores",
+        "source_row",
+        "started_seconds",
+        "target_row",
+        "wants",
+    )
 
-    @property
-    def remaining(self) -> int:
-        """Steps still to do."""
-        return len(self.inputs) - self.consumed
+    def __init__(
+        self,
+        inputs: Ids | Floats,
+        source_row: int,
+        target_row: int,
+        wants: Wants,
+        finished: Callable[[Job, Exception | None], None],
+        received_seconds: float,
+        deadline_seconds: float | None = None,
+        client: str = "",
+    ) -> None:
+        self.inputs = inputs
+        self.source_row = source_row
+        self.target_row = target_row
+        self.wants = wants
+        self.reads_each_step = wants.reads_each_step
+        self.finished = finished
+        self.received_seconds = received_seconds
+        self.deadline_seconds = deadline_seconds
+        self.client = client
+        self.consumed = 0
+        self.remaining = len(inputs)
+        self.cancelled = False
+        self.started_seconds: float | None = None
+        self.ended_seconds = 0.0
+        self.best: list[Best] = []
+        self.scores: list[float] = []
 
-    @property
-    def reads_each_step(self) -> bool:
-        """Whether every step of it goes through the output layer."""
-        return self.wants.scores or (self.wants.every_step and self.wants.per_step)
+    def advance(self, steps: int, now_seconds: float) -> None:
+        """So many steps more are done. What is left reads where they left the state."""
+        self.consumed += steps
+        self.remaining -= steps
+        self.ended_seconds = now_seconds
+        if self.remaining:
+            self.source_row = self.target_row

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gatehouse_server.engine.value import value
+
 
 class Happening(StrEnum):
     """Something that is counted."""
@@ -34,7 +36,7 @@ class Happening(StrEnum):
     REFUSED_STORE_LAGGING = "refused_store_lagging"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OnlineTick:
     """One pass over the sessions of a model that had work.
 
@@ -65,7 +67,7 @@ class OfflineBatch:
     queue_seconds: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class EngineGauges:
     """How many sessions there are and what they take: in the state tables, packed in memory, and known to the store
     (0 without one). `unsaved` sessions have something that the store does not, the oldest for `lag_seconds`.

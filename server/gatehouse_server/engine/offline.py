@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gatehouse_server.engine.bucketing import OfflineBatching, WaitingDocuments
 from gatehouse_server.engine.documents import DocumentScores, DocumentTask
@@ -235,8 +236,9 @@ class OfflineLane:
 
     def _answer(self, batch: _RunningBatch, result: BatchScores, answers: Answers) -> None:
         queue_seconds = [batch.began_seconds - ticket.received_seconds for ticket in batch.tickets]
+        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(result.scores).all(axis=1))
         for row, ticket in enumerate(batch.tickets):
-            if not np.isfinite(result.scores[row]).all():
+            if not finite[row]:
                 refusal = "the scores are not finite: the document's values are too large for the model"
                 answers.append((ticket, InvalidInput(refusal, reason="STATE_NOT_FINITE")))
                 continue

@@ -58,7 +58,8 @@ class TorchOfflineBackend:
         """See `OfflineBackend`. Raises ValueError for documents without steps or not longest first."""
         batch_sizes = batch_sizes_of([len(document) for document in documents])
         packed = yield from self._pack(documents, batch_sizes)
-        summary = yield from self._reader.summarize(packed.to(self._device), batch_sizes)
+        on_device = packed.to(self._device, non_blocking=True)
+        summary = yield from self._reader.summarize(on_device, batch_sizes)
         scores = self._scores(self._head.logits(summary)[:, : self._head.size])
         return BatchScores(scores=scores.cpu().numpy(), computed_steps=sum(batch_sizes))
 
@@ -67,17 +68,19 @@ class TorchOfflineBackend:
     ) -> Generator[None, None, Tensor]:
         """The documents' rows by step, (N,) or (N, F). Yields after each document: features may be many."""
         rows = sum(batch_sizes)
-        packed: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+        # Memory that a GPU copies from by itself. torch keeps it for the next batch, once it has been copied.
+        pinned = self._device.type == "cuda"
         if isinstance(self._input, TokenInputSpec):
-            packed = np.empty(rows, dtype=np.int64)
+            packed = torch.empty(rows, dtype=torch.int64, pin_memory=pinned)
         else:
-            packed = np.empty((rows, self._input.size), dtype=np.float32)
+            packed = torch.empty(rows, self._input.size, dtype=torch.float32, pin_memory=pinned)
+        places = packed.numpy()
         first_rows = np.zeros(len(batch_sizes), dtype=np.int64)
         np.cumsum(batch_sizes[:-1], out=first_rows[1:])
         for row, document in enumerate(documents):
-            packed[first_rows[: len(document)] + row] = document
+            places[first_rows[: len(document)] + row] = document
             yield
-        return torch.from_numpy(packed)
+        return packed
 
     def _scores(self, logits: Tensor) -> Tensor:
         if self._head.kind == "softmax":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from gatehouse_server.engine.assembly import Chosen, assemble, distribute
 from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.observer import Observer, OnlineTick
 from gatehouse_server.engine.online_backend import Floats, OnlineBackend
-from gatehouse_server.engine.policy import OnlineBatching, select
+from gatehouse_server.engine.policy import OnlineBatching, TickQueue
 from gatehouse_server.errors import DeadlineExpired, InvalidInput
 
 log = structlog.get_logger(__name__)
@@ -32,10 +31,9 @@ class OnlineEngine:
     ) -> None:
         self._model = model
         self._backend = backend
-        self._batching = batching
         self._observer = observer
         self._clock = clock
-        self._queue: deque[Job] = deque()
+        self._queue: TickQueue[Job] = TickQueue(batching)
 
     @property
     def bytes_per_row(self) -> int:
@@ -62,7 +60,7 @@ class OnlineEngine:
     def tick(self) -> None:
         """Schedules, runs and publishes one batch of what waits now."""
         began = self._clock()
-        selection = select(self._queue, self._batching, began)
+        selection = self._queue.take(began)
         for job in selection.expired:
             job.finished(job, DeadlineExpired())
         if selection.chosen:
@@ -87,10 +85,17 @@ class OnlineEngine:
             for job, _ in chosen:
                 job.finished(job, failure)
             return
-        for (job, steps), finite in zip(
-            chosen, [*answer.finite.tolist(), *[True] * len(chosen)], strict=False
-        ):
-            self._advance(job, steps, finite=finite, now=computed)
+        self._queue.ran(computed - formed, len(assembled.batch.inputs))
+        finite = answer.finite.tolist()
+        finite += [True] * (len(chosen) - len(finite))  # states that are only looked at stay as they are
+        for (job, steps), is_finite in zip(chosen, finite, strict=True):
+            job.advance(steps, computed)
+            if not is_finite:
+                job.finished(job, _not_finite())
+            elif job.remaining:
+                self._queue.append(job)
+            else:
+                job.finished(job, None)
         self._observer.online_tick(
             OnlineTick(
                 model=self._model,
@@ -104,20 +109,9 @@ class OnlineEngine:
             )
         )
 
-    def _advance(self, job: Job, steps: int, *, finite: bool, now: float) -> None:
-        """Moves a job on by its steps; finishes it when there are no more, and requeues it otherwise."""
-        job.consumed += steps
-        job.ended_seconds = now
-        if not finite:
-            job.finished(
-                job,
-                InvalidInput(
-                    "the state would become infinite or not a number; nothing was applied. Scale the inputs down",
-                    reason="STATE_NOT_FINITE",
-                ),
-            )
-        elif job.remaining:
-            job.source_row = job.target_row
-            self._queue.append(job)
-        else:
-            job.finished(job, None)
+
+def _not_finite() -> InvalidInput:
+    return InvalidInput(
+        "the state would become infinite or not a number; nothing was applied. Scale the inputs down",
+        reason="STATE_NOT_FINITE",
+    )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from gatehouse_server.engine.value import value
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HeadRequest:
     """Which states go through the output layer, and what is read there.
 
@@ -35,7 +36,7 @@ class HeadRequest:
     restricted: Sequence[tuple[int, Ids, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OnlineBatch:
     """A tick: B sequences with ragged chunks, longest first, and Z states that are only looked at.
 
@@ -51,21 +52,23 @@ class OnlineBatch:
     head: HeadRequest | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HeadAnswer:
-    """`best` holds ids and values (k,) or more of each row that asked for them, `scores` (C,) values, `vectors` (number
-    of vector rows, V), `restricted` its ids and values in order.
+    """`best_ids` and `best_values` (M, K) hold of each row as many entries as it asked for, best first, and beyond them
+    anything; K is the most that a row asked for. `scores` (C,) are values, `vectors` (number of vector rows, V),
+    `restricted` its ids and values in order.
 
     Values are natural log-probabilities, normalised over the whole vocabulary, or plain values of a regression.
     """
 
-    best: Sequence[tuple[Ids, Floats] | None]
+    best_ids: Ids
+    best_values: Floats
     scores: Floats
     vectors: Floats
     restricted: Sequence[tuple[Ids, Floats]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OnlineAnswer:
     """`finite` (B,): whether a sequence's new state is finite. `head` is there when it was asked for."""
 

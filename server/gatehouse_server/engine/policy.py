@@ -1,10 +1,16 @@
-"""Who goes into the next tick, and with how many steps. Pure: no torch, no clock of its own."""
+"""Who goes into the next tick, and with how many steps. Pure: no torch, no clock of its own.
+
+Jobs wait in flows: a client's short jobs are one, its long ones another. A tick takes from every flow in turn, so that
+nobody waits behind another client's queue, nor behind long work of his own. A flow that would fill ticks at the
+expense of others gets as much of each as the latency target allows, and the rest of the time it has efficient ticks.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 
@@ -13,19 +19,30 @@ class OnlineBatching:
     """Limits of one tick: at most `max_sessions_per_tick` jobs with at most `chunk_steps` steps each.
 
     Jobs that read the output layer at each step share `output_steps` among them, with one step each at least.
+
+    Where several flows are at work, all long jobs together get as many steps as take `shared_seconds`, and short jobs
+    of one client as many, or `times_others` as many as the other clients have jobs. A flow alone gets as many steps as
+    take `alone_seconds`. None of these limits is below `least_steps`.
     """
 
     max_sessions_per_tick: int = 256
     chunk_steps: int = 16
     output_steps: int = 512
+    shared_seconds: float = 0.003
+    alone_seconds: float = 0.05
+    least_steps: int = 16
+    times_others: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.max_sessions_per_tick, self.chunk_steps, self.output_steps) < 1:
+        if min(self.max_sessions_per_tick, self.chunk_steps, self.output_steps, self.least_steps) < 1:
             raise ValueError("a tick takes at least one session and one step")
 
 
 class Waiting(Protocol):
-    """What the policy needs to know of a job."""
+    """What the policy needs to know of a job. `client` tells whose it is."""
+
+    @property
+    def client(self) -> Hashable: ...
 
     @property
     def remaining(self) -> int: ...
@@ -54,29 +71,161 @@ class Selection(Generic[J]):
     expired: Sequence[J]
 
 
-def select(queue: deque[J], batching: OnlineBatching, now_seconds: float) -> Selection[J]:
-    """Takes jobs from the front of the queue, first come first served.
+_REMEMBERED_SECONDS = 1.0
+_FORGETTING = 0.1
+_FIRST_STEP_SECONDS = 0.0001
 
-    A job with more steps than a chunk goes back to the end of the queue after its tick (the caller requeues it), so
-    a long write delays others by one chunk at a time. A cancelled job is dropped. A job whose deadline passed before
-    its first step is left
-    out; one that has begun is finished.
-    """
-    taken: list[J] = []
-    expired: list[J] = []
-    while queue and len(taken) < batching.max_sessions_per_tick:
-        job = queue.popleft()
-        if job.cancelled:
-            continue
-        if job.consumed == 0 and job.deadline_seconds is not None and job.deadline_seconds <= now_seconds:
-            expired.append(job)
+Flow = tuple[bool, Hashable]
+"""Whether its jobs are long, and whose they are."""
+
+
+class TickQueue(Generic[J]):
+    """Jobs that wait for a tick. Used by the engine thread."""
+
+    def __init__(self, batching: OnlineBatching) -> None:
+        self._batching = batching
+        self._short: dict[Hashable, deque[J]] = {}
+        self._long: dict[Hashable, deque[J]] = {}
+        self._waiting = 0
+        self._step_seconds = _FIRST_STEP_SECONDS
+        self._last_flow: Flow | None = None
+        self._shared_until_seconds = -1.0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def append(self, job: J) -> None:
+        """Queues a job at the end of its flow. One that has begun and has steps left counts as long."""
+        is_long = job.consumed > 0 or job.remaining > self._batching.chunk_steps
+        flows = self._long if is_long else self._short
+        waiting = flows.get(job.client)
+        if waiting is None:
+            flows[job.client] = deque((job,))
         else:
-            taken.append(job)
-    readers = sum(job.reads_each_step for job in taken)
-    reading_chunk = min(batching.chunk_steps, max(1, batching.output_steps // readers)) if readers else 0
-    chosen = [
-        (job, min(job.remaining, reading_chunk if job.reads_each_step else batching.chunk_steps))
-        for job in taken
-    ]
-    chosen.sort(key=lambda entry: -entry[1])
-    return Selection(chosen=chosen, expired=expired)
+            waiting.append(job)
+        self._waiting += 1
+
+    def ran(self, seconds: float, steps: int) -> None:
+        """A tick took so long, with so many steps. What a step costs is learned from ticks with several."""
+        if steps >= self._batching.least_steps:
+            self._step_seconds += _FORGETTING * (seconds / steps - self._step_seconds)
+
+    def take(self, now_seconds: float) -> Selection[J]:
+        """Takes the jobs of a tick.
+
+        A job that gets fewer steps than it has left is to be queued again after the tick. A cancelled job is dropped.
+        A job whose deadline passed before its first step is left out; one that has begun is finished.
+        """
+        batching = self._batching
+        is_shared = self._is_shared(now_seconds)
+        allowed = self._steps_in(batching.shared_seconds if is_shared else batching.alone_seconds)
+        draw: _Draw[J] = _Draw(now_seconds, batching)
+        room = batching.max_sessions_per_tick - (
+            1 if self._long and self._short else 0
+        )  # long work always goes on
+        jobs = sum(map(len, self._short.values()))
+        for client, count in _fair_counts(self._short, room):
+            waiting = self._short.pop(client)
+            others = jobs - len(waiting)
+            most_steps = max(allowed, batching.times_others * others) if is_shared else allowed
+            draw.short(waiting, count, most_steps)
+            if waiting:  # its turn is over: the next tick begins with another client
+                self._short[client] = waiting
+        self._take_long(draw, batching.max_sessions_per_tick - len(draw.chosen), allowed)
+        self._waiting = sum(map(len, self._short.values())) + sum(map(len, self._long.values()))
+        return draw.selection()
+
+    def _take_long(self, draw: _Draw[J], room: int, allowed_steps: int) -> None:
+        taken: list[J] = []
+        for client, count in _fair_counts(self._long, min(room, allowed_steps)):
+            waiting = self._long.pop(client)
+            taken += draw.long(waiting, count)
+            if waiting:
+                self._long[client] = waiting
+        if taken:
+            chunk = min(self._batching.chunk_steps, max(1, allowed_steps // len(taken)))
+            draw.chosen += [(job, min(job.remaining, chunk)) for job in taken]
+
+    def _is_shared(self, now_seconds: float) -> bool:
+        """Whether more than one flow was at work in the last second."""
+        flows: list[Flow] = [(False, client) for client in islice(self._short, 2)]
+        flows += [(True, client) for client in islice(self._long, 2)]
+        if len(flows) > 1 or (self._last_flow is not None and flows and flows[0] != self._last_flow):
+            self._shared_until_seconds = now_seconds + _REMEMBERED_SECONDS
+        if flows:
+            self._last_flow = flows[0]
+        return now_seconds <= self._shared_until_seconds
+
+    def _steps_in(self, seconds: float) -> int:
+        return max(self._batching.least_steps, int(seconds / self._step_seconds))
+
+
+class _Draw(Generic[J]):
+    """What is being taken for one tick."""
+
+    def __init__(self, now_seconds: float, batching: OnlineBatching) -> None:
+        self._now_seconds = now_seconds
+        self._batching = batching
+        self.chosen: list[tuple[J, int]] = []
+        self._expired: list[J] = []
+
+    def short(self, waiting: deque[J], most_jobs: int, most_steps: int) -> None:
+        """Jobs from the front that a tick can finish, until they have so many steps together."""
+        chunk = self._batching.chunk_steps
+        while waiting and most_jobs > 0 and most_steps > 0:
+            job = waiting.popleft()
+            if self._is_wanted(job):
+                steps = min(job.remaining, chunk)
+                self.chosen.append((job, steps))
+                most_jobs -= 1
+                most_steps -= steps or 1
+
+    def long(self, waiting: deque[J], most_jobs: int) -> list[J]:
+        """Jobs from the front that are still to be computed."""
+        taken: list[J] = []
+        while waiting and len(taken) < most_jobs:
+            job = waiting.popleft()
+            if self._is_wanted(job):
+                taken.append(job)
+        return taken
+
+    def _is_wanted(self, job: J) -> bool:
+        if job.cancelled:
+            return False
+        if job.deadline_seconds is None or job.deadline_seconds > self._now_seconds or job.consumed:
+            return True
+        self._expired.append(job)
+        return False
+
+    def selection(self) -> Selection[J]:
+        """The tick, its readers' chunks cut to what they may read together, longest first."""
+        readers = sum(job.reads_each_step for job, _ in self.chosen)
+        if readers:
+            most = max(1, self._batching.output_steps // readers)
+            self.chosen = [
+                (job, min(steps, most) if job.reads_each_step else steps) for job, steps in self.chosen
+            ]
+        self.chosen.sort(key=_minus_steps)
+        return Selection(chosen=self.chosen, expired=self._expired)
+
+
+def _minus_steps(entry: tuple[object, int]) -> int:
+    return -entry[1]
+
+
+def _fair_counts(flows: dict[Hashable, deque[J]], room: int) -> list[tuple[Hashable, int]]:
+    """How many jobs of each flow there is room for, equally many where not all fit; the first flows have the rest."""
+    if len(flows) == 1:
+        return [(client, min(len(waiting), room)) for client, waiting in flows.items()]
+    if sum(map(len, flows.values())) <= room:
+        return [(client, len(waiting)) for client, waiting in flows.items()]
+    counts = dict.fromkeys(flows, 0)
+    wanting = list(flows)
+    while room > 0 and wanting:
+        each = max(1, room // len(wanting))
+        for client in wanting:
+            more = min(each, len(flows[client]) - counts[client], room)
+            counts[client] += more
+            room -= more
+        wanting = [client for client in wanting if counts[client] < len(flows[client])]
+    return [(client, count) for client, count in counts.items() if count]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from gatehouse_server.engine.value import value
 
 
 class ReplySink(Protocol):
@@ -21,12 +22,12 @@ def _always() -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Ticket:
     """One operation on its way to the engine.
 
     `wanted` tells, on any thread, whether somebody still waits for the answer; work that nobody wants any more is
-    dropped before it is computed where that is harmless.
+    dropped before it is computed where that is harmless. `client` tells whose it is: clients share ticks fairly.
 
     `operation` is a plain frozen object that a lane understands; `tag` comes back with the answer;
     `received_seconds` and `deadline_seconds` are times of the engine's clock, `deadline_seconds` absent for
@@ -39,3 +40,4 @@ class Ticket:
     received_seconds: float
     deadline_seconds: float | None = None
     wanted: Callable[[], bool] = _always
+    client: str = ""

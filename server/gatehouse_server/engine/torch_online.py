@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+import structlog
 import torch
 
-from gatehouse_server.engine.online_backend import Floats, HeadAnswer, HeadRequest, OnlineAnswer, OnlineBatch
+from gatehouse_server.engine.answers import Answers
+from gatehouse_server.engine.graphed_programs import GraphedPrograms
+from gatehouse_server.engine.graphs import CudaGraphs
+from gatehouse_server.engine.online_backend import Flags, Floats, HeadAnswer, Ids, OnlineAnswer, OnlineBatch
+from gatehouse_server.engine.programs import PlainPrograms, Programs, TickArithmetic, reading_of
+from gatehouse_server.engine.recorded_programs import TILE_ROWS, RecordedPrograms
 from gatehouse_server.engine.rows import INITIAL_ROW
+from gatehouse_server.engine.tiles import TileWorkers
 from gatehouse_server.network.network import Network
+from gatehouse_server.network.recording import NotRecordableError
 from gatehouse_server.network.state import StateLayout
 
-_FEW_ENTRIES = 16
+_ROWS_OF_NOBODY = 2
+"""The initial state's, the first one, and the last one, where graphs leave what they compute for nobody."""
 
-HEAD_TILE_ROWS = 128
-"""Rows of the output layer computed at once: their logits stay in a core's cache at a vocabulary of 10,000."""
+_log = structlog.get_logger(__name__)
 
 
 class TorchOnlineBackend:
     """Runs a unidirectional network over a table of `capacity` states.
 
     `start_token` is consumed once, from zeros, to make the initial state. `suppressed` ids are never among the best
-    of rows that ask for it.
+    of rows that ask for it. Large ticks are cut into tiles, on a CPU for `threads` threads. `most_rows` is the largest
+    tick that a GPU prepares for.
     """
 
     def __init__(
@@ -33,20 +43,20 @@ class TorchOnlineBackend:
         capacity: int,
         start_token: int | None = None,
         suppressed: Sequence[int] = (),
+        threads: int = 1,
+        most_rows: int = 256,
+        programs_of: Callable[[TickArithmetic], Programs] | None = None,
     ) -> None:
         self._network = network
         self._device = network.device
         layout = network.layout
         self._output_part = layout.output_part
         self._bytes_per_row = layout.bytes_per_row
-        self._table = _table(layout, capacity + 1, self._device)
-        self._regression = network.head is not None and network.head.kind == "linear"
-        self._independent = network.head is not None and network.head.kind == "sigmoid"
-        self._ban: torch.Tensor | None = None
-        if network.head is not None:
-            ban = torch.zeros(network.head.width, device=self._device)
-            ban[list(suppressed)] = -torch.inf
-            self._ban = ban
+        self._table = _table(layout, capacity + _ROWS_OF_NOBODY, self._device)
+        self._arithmetic = TickArithmetic(network, self._table, suppressed)
+        make = programs_of or partial(_best_programs, most_rows=most_rows)
+        workers = threads if self._device.type == "cpu" else 1
+        self._tiles = TileWorkers([make(self._arithmetic) for _ in range(workers)])
         if start_token is not None:
             self._consume_start(start_token)
 
@@ -58,27 +68,19 @@ class TorchOnlineBackend:
     @torch.inference_mode()
     def run(self, batch: OnlineBatch) -> OnlineAnswer:
         """Computes a tick; see `OnlineBatch`."""
-        state: tuple[torch.Tensor, ...] = ()
-        sources: list[torch.Tensor] = []
-        outputs: torch.Tensor | None = None
-        rows = len(batch.source_rows)
-        wants_sources = batch.head is not None and bool((batch.head.rows < rows).any())
-        if rows:
-            index = self._send(batch.source_rows)
-            state = tuple(part.index_select(0, index) for part in self._table)
-            if wants_sources:
-                sources.append(state[self._output_part].clone())
-            outputs = self._network.scan(self._send(batch.inputs), batch.batch_sizes, state)
-        finite = self._finite(state, rows)
-        if rows:
-            target = self._send(batch.target_rows)
-            for part, new in zip(self._table, state, strict=True):
-                part.index_copy_(0, target, new)
+        if _reads_what_it_steps(batch):
+            return self._step_and_read(batch)
+        in_table = None if batch.head is None else _rows_in_table(batch)
+        hidden = None
+        if len(batch.batch_sizes) <= 1 and (batch.head is None or in_table is not None):
+            finite = self._step(batch)
+        else:
+            finite, hidden = self._scan(batch, keep=batch.head is not None and in_table is None)
         head = None
-        if batch.head is not None:
-            if len(batch.peeked_rows):
-                sources.append(self._table[self._output_part].index_select(0, self._send(batch.peeked_rows)))
-            head = self._read_head(batch.head, self._hidden(batch, sources, outputs, wants_sources))
+        if in_table is not None:
+            head = self._read(batch, in_table)
+        elif hidden is not None:
+            head = self._read_hidden(batch, hidden)
         return OnlineAnswer(finite=finite, head=head)
 
     @torch.inference_mode()
@@ -96,98 +98,85 @@ class TorchOnlineBackend:
         for part, values in zip(self._table, new, strict=True):
             part.index_copy_(0, index, values)
 
-    def _hidden(
-        self,
-        batch: OnlineBatch,
-        sources: list[torch.Tensor],
-        outputs: torch.Tensor | None,
-        wants_sources: bool,
-    ) -> torch.Tensor:
-        """The states that the head reads, (M, R), gathered from sources, peeked states and step outputs."""
-        assert batch.head is not None
-        skipped = 0 if wants_sources else len(batch.source_rows)
-        parts = [*sources, outputs] if outputs is not None else sources
-        states = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return states.index_select(0, self._send(batch.head.rows - skipped))
+    def _step_and_read(self, batch: OnlineBatch) -> OnlineAnswer:
+        """The common tick: one step of every session, each read at its end."""
+        assert batch.head is not None, "this tick reads"
+        answers = Answers(batch.head, self._arithmetic)
 
-    def _read_head(self, request: HeadRequest, hidden: torch.Tensor) -> HeadAnswer:
-        head = self._network.head
-        assert head is not None, "outputs are only asked of models with a head"
-        count = len(request.rows)
-        best: list[tuple[np.ndarray, np.ndarray] | None] = [None] * count
-        scores = np.empty(len(request.score_rows), dtype=np.float32)
-        vectors = np.empty((len(request.vector_rows), head.size), dtype=np.float32)
-        restricted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for begin in range(0, count, HEAD_TILE_ROWS):
-            end = min(begin + HEAD_TILE_ROWS, count)
-            logits = head.logits(hidden[begin:end])
-            shift = self._shift(logits)
-            for slot in _between(request.vector_rows, begin, end):
-                vectors[slot] = self._vector(logits, shift, int(request.vector_rows[slot]) - begin, head.size)
-            chosen = _between(request.score_rows, begin, end)
-            if len(chosen):
-                at = self._send(request.score_rows[chosen] - begin)
-                values = logits[at, self._send(request.score_tokens[chosen])] - shift[at]
-                scores[chosen] = self._readable(values).cpu().numpy()
-            for number, (row, ids, k) in enumerate(request.restricted):
-                if begin <= row < end:
-                    restricted[number] = self._best_among(
-                        logits[row - begin], float(shift[row - begin]), ids, k
-                    )
-            if request.suppressed is not None and request.suppressed[begin:end].any():
-                assert self._ban is not None
-                logits[self._send(np.flatnonzero(request.suppressed[begin:end]))] += self._ban
-            for k, rows in _by_k(request.ks[begin:end]):
-                index = None if rows is None else self._send(rows)
-                values, ids_tensor = head.best(logits if index is None else logits[index], k)
-                normalizers = shift if index is None else shift[index]
-                readable = self._readable(values - normalizers.unsqueeze(1)).cpu().numpy()
-                entries = zip(ids_tensor.cpu().numpy(), readable, strict=True)
-                if rows is None:
-                    best[begin:end] = entries
-                else:
-                    for place, entry in zip((rows + begin).tolist(), entries, strict=True):
-                        best[place] = entry
-        return HeadAnswer(
-            best=best,
-            scores=scores,
-            vectors=vectors,
-            restricted=[restricted[number] for number in range(len(request.restricted))],
-        )
+        def tile(programs: Programs, begin: int, end: int) -> float:
+            k, suppressed = answers.ranked_together(begin, end)
+            total, reading = programs.step_and_read(
+                batch.inputs[begin:end],
+                batch.source_rows[begin:end],
+                batch.target_rows[begin:end],
+                k,
+                suppressed,
+            )
+            answers.take(begin, end, reading)
+            return total
 
-    def _shift(self, logits: torch.Tensor) -> torch.Tensor:
-        """What to subtract from logits to get the values that are answered, (M,)."""
-        assert self._network.head is not None
-        if self._regression or self._independent:
-            return torch.zeros(len(logits), device=logits.device)
-        return self._network.head.log_normalizer(logits)
+        totals = self._tiles.map(len(batch.source_rows), tile)
+        return OnlineAnswer(finite=self._finite(sum(totals), batch.target_rows), head=answers.result())
 
-    def _vector(self, logits: torch.Tensor, shift: torch.Tensor, row: int, size: int) -> Floats:
-        values: Floats = self._readable(logits[row, :size] - shift[row]).cpu().numpy()
-        return values
+    def _step(self, batch: OnlineBatch) -> Flags:
+        """One step of every session; whether each new state is finite, (B,)."""
 
-    def _readable(self, values: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities of independent labels are log-sigmoids; the others are normalised by the shift."""
-        return torch.nn.functional.logsigmoid(values) if self._independent else values
+        def tile(programs: Programs, begin: int, end: int) -> float:
+            rows = slice(begin, end)
+            return programs.step(batch.inputs[rows], batch.source_rows[rows], batch.target_rows[rows])
 
-    def _best_among(
-        self, logits: torch.Tensor, shift: float, ids: np.ndarray, k: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best of some ids; ties to the lower id, which a stable sort of ascending ids gives."""
-        if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
-            values = logits[int(ids[0]) : int(ids[-1]) + 1].cpu().numpy()
-        else:
-            values = logits[self._send(ids)].cpu().numpy()
-        order = np.argsort(-values, kind="stable")[:k]
-        return ids[order], values[order] - np.float32(shift)
+        rows = len(batch.source_rows)
+        return self._finite(sum(self._tiles.map(rows, tile)) if rows else 0.0, batch.target_rows)
 
-    def _finite(self, state: tuple[torch.Tensor, ...], rows: int) -> np.ndarray:
-        """Whether each sequence's state is finite, (B,). Sums are cheap: first one of everything, then one of each row
-        if need be; only a suspicious row is looked at whole."""
-        finite = np.ones(rows, dtype=np.bool_)
-        if not state or math.isfinite(sum(part.sum() for part in state)):
+    def _read(self, batch: OnlineBatch, table_rows: Ids) -> HeadAnswer:
+        """The head's answers for states that lie in the table."""
+        assert batch.head is not None, "this tick reads"
+        answers = Answers(batch.head, self._arithmetic)
+
+        def tile(programs: Programs, begin: int, end: int) -> None:
+            k, suppressed = answers.ranked_together(begin, end)
+            answers.take(begin, end, programs.read(table_rows[begin:end], k, suppressed))
+
+        self._tiles.map(len(table_rows), tile)
+        return answers.result()
+
+    def _scan(self, batch: OnlineBatch, *, keep: bool) -> tuple[Flags, torch.Tensor | None]:
+        """Ragged chunks: whether each new state is finite, and with `keep` the states that the head request indexes."""
+        index = self._send(batch.source_rows)
+        state = tuple(part.index_select(0, index) for part in self._table)
+        sources = state[self._output_part].clone() if keep else None
+        outputs = self._network.scan(self._send(batch.inputs), batch.batch_sizes, state)
+        total = float(sum(part.sum() for part in state))
+        target = self._send(batch.target_rows)
+        for part, new in zip(self._table, state, strict=True):
+            part.index_copy_(0, target, new)
+        finite = self._finite(total, batch.target_rows)
+        if sources is None:
+            return finite, None
+        peeked = self._table[self._output_part].index_select(0, self._send(batch.peeked_rows))
+        return finite, torch.cat([sources, peeked, outputs])
+
+    def _read_hidden(self, batch: OnlineBatch, hidden: torch.Tensor) -> HeadAnswer:
+        """The head's answers for any states of the tick."""
+        assert batch.head is not None, "this tick reads"
+        answers = Answers(batch.head, self._arithmetic)
+        states = hidden.index_select(0, self._send(batch.head.rows))
+        for begin in range(0, len(states), TILE_ROWS):
+            end = min(begin + TILE_ROWS, len(states))
+            k, suppressed = answers.ranked_together(begin, end)
+            flags = None if suppressed is None else self._send(suppressed)
+            answers.take(begin, end, reading_of(self._arithmetic.rank(states[begin:end], k, flags)))
+        return answers.result()
+
+    def _finite(self, total: float, rows: Ids) -> Flags:
+        """Whether each row's state is finite, (B,). Sums are cheap: first one of everything, then one of each row if
+        need be; only a suspicious row is looked at whole."""
+        finite = np.ones(len(rows), dtype=np.bool_)
+        if math.isfinite(total):
             return finite
-        for part in state:
+        index = self._send(rows)
+        for table in self._table:
+            part = table.index_select(0, index)
             sums = part.sum(dim=1).cpu().numpy()
             for row in np.flatnonzero(~np.isfinite(sums)):
                 finite[row] &= bool(torch.isfinite(part[row]).all())
@@ -204,24 +193,46 @@ class TorchOnlineBackend:
         return torch.from_numpy(array).to(self._device)
 
 
-def _between(rows: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Where `rows` lie from `begin` up to `end`; most ticks ask for none."""
-    return np.flatnonzero((rows >= begin) & (rows < end)) if len(rows) else rows
+def _reads_what_it_steps(batch: OnlineBatch) -> bool:
+    """Whether every session takes one step and is read at its end, in order, and nothing else is."""
+    rows = len(batch.source_rows)
+    head = batch.head
+    if head is None or len(head.rows) != rows or len(batch.batch_sizes) != 1 or len(batch.peeked_rows):
+        return False
+    return bool(
+        (head.rows == np.arange(rows, 2 * rows)).all()
+    )  # states after steps come after the `rows` sources
 
 
-def _by_k(ks: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
-    """Rows that are ranked together, with how many entries; None stands for all rows.
+def _rows_in_table(batch: OnlineBatch) -> Ids | None:
+    """Where in the table the states lie that the head is to read, (M,): those which are looked at or which chunks end
+    with. None when the request reads others, too."""
+    assert batch.head is not None, "this tick reads"
+    sequences, peeked = len(batch.source_rows), len(batch.peeked_rows)
+    after_steps = np.full(len(batch.inputs), -1, dtype=np.int64)
+    begin = 0
+    for size, following in zip(batch.batch_sizes, (*batch.batch_sizes, 0)[1:], strict=True):
+        after_steps[begin + following : begin + size] = batch.target_rows[
+            following:size
+        ]  # those that end here
+        begin += size
+    # A source may be written by its own chunk, so it is not to be found in the table.
+    in_table = np.concatenate([np.full(sequences, -1, dtype=np.int64), batch.peeked_rows, after_steps])
+    assert len(in_table) == sequences + peeked + len(batch.inputs), "one place for each state"
+    rows = in_table[batch.head.rows]
+    return rows if (rows >= 0).all() else None
 
-    Small numbers cost the same and go together. A large one goes by itself: the others need not pay for it.
-    """
-    small = (ks > 0) & (ks <= _FEW_ENTRIES)
-    if small.all():
-        return [(int(ks.max()), None)]
-    groups: list[tuple[int, np.ndarray | None]] = []
-    if small.any():
-        groups.append((int(ks[small].max()), np.flatnonzero(small)))
-    groups += [(int(k), np.flatnonzero(ks == k)) for k in np.unique(ks[ks > _FEW_ENTRIES])]
-    return groups
+
+def _best_programs(arithmetic: TickArithmetic, most_rows: int) -> Programs:
+    """Graphs on a GPU; on a CPU recordings where they hold what they promise."""
+    device = arithmetic.network.device
+    if device.type == "cuda":
+        return GraphedPrograms(arithmetic, CudaGraphs(device), most_rows=most_rows)
+    try:
+        return RecordedPrograms(arithmetic)
+    except NotRecordableError as failure:
+        _log.warning("ticks run operator by operator, which is slower", problem=str(failure))
+    return PlainPrograms(arithmetic, tile_rows=TILE_ROWS)
 
 
 def _table(layout: StateLayout, rows: int, device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
 from tokenizers import Tokenizer
 
 from gatehouse_server.errors import ModelFolderError
@@ -15,13 +16,16 @@ from gatehouse_server.models.parameters import parameter_table
 from gatehouse_server.models.sections import TokenInput
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.models.weights import WeightsError, match_weights, read_weights
-from gatehouse_server.network.dense import Precision
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 from gatehouse_server.network.network import Network
+from gatehouse_server.network.recording import NotRecordableError
 from gatehouse_server.network.spec import parameter_shapes
 
 __all__ = ["DEFAULT_FOLD_LIMIT_BYTES", "ModelFolderError", "load_folder"]
 
-DEFAULT_FOLD_LIMIT_BYTES = 128 * 2**20
+_log = structlog.get_logger(__name__)
+
+DEFAULT_FOLD_LIMIT_BYTES = 192 * 2**20
 """How much memory a table of precomputed input projections may take."""
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -32,7 +36,7 @@ def load_folder(
     device: str = "cpu",
     fold_limit_bytes: int = DEFAULT_FOLD_LIMIT_BYTES,
     *,
-    precision: Precision = "float32",
+    arithmetic: Arithmetic = FLOAT32,
     clock: Callable[[], float] = time.perf_counter,
 ) -> LoadedModel:
     """Load the model in `path`, a folder `<name>/<version>`.
@@ -56,7 +60,7 @@ def load_folder(
             parameters,
             device=device,
             fold_limit_bytes=fold_limit_bytes,
-            precision=precision,
+            arithmetic=arithmetic,
         )
     except (ValueError, RuntimeError) as error:
         raise ModelFolderError(
@@ -64,6 +68,10 @@ def load_folder(
             f"the network could not be built on {device} ({error})",
             "correct config.json, or choose a device with room for it",
         ) from error
+    try:
+        network.record()
+    except NotRecordableError as failure:
+        _log.warning("steps run operator by operator, which is slower", path=str(path), problem=str(failure))
     card = path / "card.md"
     return LoadedModel(
         config=config,

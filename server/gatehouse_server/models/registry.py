@@ -10,7 +10,7 @@ import gatehouse_server
 from gatehouse_server.errors import ModelFailed, ModelFolderError, ModelNotFound
 from gatehouse_server.models.folder import DEFAULT_FOLD_LIMIT_BYTES, load_folder
 from gatehouse_server.models.model import LoadedModel
-from gatehouse_server.network.dense import Precision
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 
 EMBEDDED = Path(gatehouse_server.__file__).parent / "embedded"
 """The models that come with the package."""
@@ -52,7 +52,7 @@ class Registry:
         device: str = "cpu",
         fold_limit_bytes: int = DEFAULT_FOLD_LIMIT_BYTES,
         *,
-        precision: Precision = "float32",
+        arithmetic: Arithmetic = FLOAT32,
         embedded: Path | None = EMBEDDED,
         on_loaded: Callable[[LoadedModel | FailedModel], None] = lambda outcome: None,
     ) -> Self:
@@ -77,7 +77,7 @@ class Registry:
         models: list[LoadedModel] = []
         failed: list[FailedModel] = []
         for candidate in found.values():
-            outcome = _load(candidate, device, fold_limit_bytes, precision)
+            outcome = _load(candidate, device, fold_limit_bytes, arithmetic)
             if isinstance(outcome, LoadedModel):
                 models.append(outcome)
             else:
@@ -150,7 +150,7 @@ def _folders(directory: Path) -> list[Path]:
 
 
 def _load(
-    found: _Found, device: str, fold_limit_bytes: int, precision: Precision
+    found: _Found, device: str, fold_limit_bytes: int, arithmetic: Arithmetic
 ) -> LoadedModel | FailedModel:
     try:
         if not found.version:
@@ -159,6 +159,6 @@ def _load(
                 "config.json lies outside a version's folder",
                 "models are <name>/<version>/config.json",
             )
-        return load_folder(found.path, device, fold_limit_bytes, precision=precision)
+        return load_folder(found.path, device, fold_limit_bytes, arithmetic=arithmetic)
     except ModelFolderError as error:
         return FailedModel(key=found.key, path=found.path, problem=str(error))

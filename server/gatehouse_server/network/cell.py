@@ -20,7 +20,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.dense import Dense, Precision
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
+from gatehouse_server.network.dense import Dense
 from gatehouse_server.network.state import StatePart
 from gatehouse_server.network.workspace import Workspace
 
@@ -53,11 +54,11 @@ class Cell(ABC):
         size: CellSize,
         parameters: Mapping[str, Tensor],
         workspace: Workspace,
-        precision: Precision = "float32",
+        arithmetic: Arithmetic = FLOAT32,
     ) -> None:
         """`parameters` are named as `parameter_shapes` says, on the device where the cell shall compute."""
         self.size = size
-        self.precision = precision
+        self.arithmetic = arithmetic
         self.slot = -(-size.hidden_size // _VECTOR_WIDTH) * _VECTOR_WIDTH
         self.workspace = workspace
         self.input, self.recurrent, self.projection = self._prepare(parameters)
@@ -114,7 +115,7 @@ class Cell(ABC):
 
     def gate_views(self, gates: Tensor) -> tuple[Tensor, ...]:
         """(n, gates * slot) -> for each gate its (n, H) view."""
-        slots = gates.view(gates.shape[0], -1, self.slot)
+        slots = gates.view(-1, self.gates, self.slot)
         if self.slot != self.size.hidden_size:
             slots = slots[:, :, : self.size.hidden_size]
         return slots.unbind(1)

@@ -1,15 +1,12 @@
 """A dense layer: the one place where a vector meets a weight matrix."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
+from gatehouse_server.network.half import choose_half_kernel
 from gatehouse_server.network.int8 import choose_int8_kernel
-from gatehouse_server.network.kernel import Kernel, choose_kernel
-
-Precision = Literal["float32", "int8"]
-"""Of the weights in matrix products. States, gates, biases and results are float32 in either."""
+from gatehouse_server.network.kernel import choose_kernel
 
 
 class Dense:
@@ -19,16 +16,17 @@ class Dense:
     does not depend on the number, place or content of the other rows (see `kernel`).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, arithmetic: Arithmetic = FLOAT32) -> None:
         weight = weight.detach().float().contiguous()
         bias = None if bias is None else bias.detach().float().contiguous()
         self.outputs, self.inputs = weight.shape
-        kernel: Kernel
         with torch.inference_mode():
-            if precision == "int8":
-                kernel, self.reproducible, self.bytes = choose_int8_kernel(weight, bias)
+            if arithmetic.precision == "int8":
+                choice = choose_int8_kernel(weight, bias)
+            elif arithmetic.precision == "float32":
+                choice = choose_kernel(weight, bias, reproducible=arithmetic.reproducible)
             else:
-                kernel, self.reproducible = choose_kernel(weight, bias)
-                self.bytes = weight.nbytes + (0 if bias is None else bias.nbytes)
-        self.product = kernel.product
-        self.add_to = kernel.add_to
+                choice = choose_half_kernel(weight, bias, arithmetic)
+        self.reproducible, self.bytes = choice.reproducible, choice.bytes
+        self.product = choice.kernel.product
+        self.add_to = choice.kernel.add_to

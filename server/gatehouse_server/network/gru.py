@@ -28,8 +28,8 @@ class GRU(Cell):
             input_bias = self.spread(parameters["bias_ih"], self._FACTORS)
             recurrent_bias = self.spread(parameters["bias_hh"], self._FACTORS)
         return (
-            Dense(self.spread(parameters["weight_ih"], self._FACTORS), input_bias, self.precision),
-            Dense(self.spread(parameters["weight_hh"], self._FACTORS), recurrent_bias, self.precision),
+            Dense(self.spread(parameters["weight_ih"], self._FACTORS), input_bias, self.arithmetic),
+            Dense(self.spread(parameters["weight_hh"], self._FACTORS), recurrent_bias, self.arithmetic),
             None,
         )
 

@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.dense import Dense, Precision
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
+from gatehouse_server.network.dense import Dense
+from gatehouse_server.network.recording import with_its_loops
 from gatehouse_server.network.selection import Selection
 from gatehouse_server.network.spec import HeadKind, HeadSpec
 from gatehouse_server.network.workspace import Workspace
@@ -26,7 +28,7 @@ class Head:
         weight: Tensor,
         bias: Tensor | None,
         workspace: Workspace,
-        precision: Precision = "float32",
+        arithmetic: Arithmetic = FLOAT32,
     ) -> None:
         """weight (O, R), bias (O,)."""
         self.kind: HeadKind = spec.kind
@@ -38,10 +40,10 @@ class Head:
         self.dense = Dense(
             torch.nn.functional.pad(weight.float(), (0, 0, 0, padding)),
             torch.nn.functional.pad(bias.float(), (0, padding), value=-math.inf),
-            precision,
+            arithmetic,
         )
         self._selection = Selection(self.width, block, weight.device)
-        self._workspace = workspace
+        self._powers = workspace
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden (M, R) -> logits (M, width), a tensor of its own; columns from `size` on are -inf."""
@@ -52,16 +54,19 @@ class Head:
 
         exp is taken as a power of two, which is several times faster on some processors.
         """
+        if logits.device.type != "cpu":
+            return normalizer_of_softmax(logits)
         most = logits.amax(dim=1)
-        total = torch.empty_like(most)
-        tile_rows = max(1, _TILE_NUMBERS // self.width)
-        for start in range(0, logits.shape[0], tile_rows):
-            part = logits[start : start + tile_rows]
-            powers = self._workspace.take("powers", part.shape[0], self.width)
-            torch.sub(part, most[start : start + tile_rows].unsqueeze(1), out=powers)
-            powers.mul_(math.log2(math.e)).exp2_()
-            torch.sum(powers, dim=1, out=total[start : start + tile_rows])
-        return total.log_().add_(most)
+        powers = self._powers.take("powers", max(1, _TILE_NUMBERS // self.width), self.width)
+        return _sums_of_powers(logits, most, powers).log_().add_(most)
+
+    def blocks_pay(self, k: int) -> bool:
+        """Whether `best_of_blocks` is a good way to the k largest."""
+        return k <= self.size and self._selection.blocks_pay(k)
+
+    def best_of_blocks(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """What `best` answers, in a way that may be recorded."""
+        return self._selection.best_of_blocks(logits, k)
 
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k largest: values (M, k), descending, and ids (M, k) int64; equal ones by ascending id.
@@ -71,6 +76,29 @@ class Head:
         if not 1 <= k <= self.size:
             raise ValueError(f"k: expected 1..{self.size}, got {k}")
         return self._selection.best(logits, k)
+
+
+def normalizer_of_softmax(logits: Tensor) -> Tensor:
+    """The same in the fewest passes over memory, for GPUs: the logarithm of the largest probability tells.
+
+    torch's softmax there sums each row by itself, whatever their number, as its sums over rows do not.
+    """
+    most, places = logits.max(dim=1)
+    return most - torch.log_softmax(logits, dim=1).gather(1, places.unsqueeze(1)).squeeze(1)
+
+
+@with_its_loops
+def _sums_of_powers(logits: Tensor, most: Tensor, powers: Tensor) -> Tensor:
+    """exp(logits - most) summed over each row, in tiles of as many rows as `powers` has, which is scratch."""
+    totals = torch.empty_like(most)
+    tile = powers.shape[0]
+    for start in range(0, logits.shape[0], tile):
+        part = logits[start : start + tile]
+        room = powers[: part.shape[0]]
+        torch.sub(part, most[start : start + tile].unsqueeze(1), out=room)
+        room.mul_(1.4426950408889634).exp2_()  # log2(e)
+        torch.sum(room, dim=[1], out=totals[start : start + tile])
+    return totals
 
 
 def _block_of(size: int) -> int:

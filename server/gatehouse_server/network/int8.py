@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.kernel import PROOF_ROWS, Kernel, is_row_independent
+from gatehouse_server.network.kernel import PROOF_ROWS, Choice, is_row_independent
+from gatehouse_server.network.recording import is_recording
 
 _LEVELS = 127.0
 _SMALLEST_SCALE = 1e-30  # instead of 0, for rows of zeros
@@ -62,6 +63,8 @@ class IntegerMultiplication:
 
     def __call__(self, integers: Tensor) -> Tensor:
         sums = torch._int_mm(integers, self._weights)
+        if is_recording():  # the recorder does not know views of another type
+            return sums.float()
         return sums.view(torch.float32).copy_(sums)
 
 
@@ -85,25 +88,22 @@ def _summands(matrix: Tensor) -> tuple[Tensor, ...]:
     return torch.split(matrix, _LARGEST_EXACT_SUM, dim=1)
 
 
-def choose_int8_kernel(weight: Tensor, bias: Tensor | None) -> tuple[Kernel, bool, int]:
-    """The fastest kernel for `weight` (N, K) that multiplies rightly, whether its rows proved to be
-    independent, and the bytes it keeps.
-    """
+def choose_int8_kernel(weight: Tensor, bias: Tensor | None) -> Choice:
+    """The fastest kernel for `weight` (N, K) that multiplies rightly, and whether its rows proved to be independent."""
     weights, scales = quantized_rows(weight)
     scales = scales.flatten()
     rest = scales.nbytes + (0 if bias is None else bias.nbytes)
-    on_cpu = weight.device.type == "cpu"
-    for multiply in _candidates(weights) if on_cpu else ():
+    for multiply in _candidates(weights):
         kernel = Int8Kernel(multiply, scales, bias)
-        if is_exact(multiply, weights) and is_row_independent(kernel, *weights.shape):
-            return kernel, True, multiply.bytes + rest
+        if is_exact(multiply, weights) and is_row_independent(kernel, weight):
+            return Choice(kernel=kernel, reproducible=True, bytes=multiply.bytes + rest)
     last = FloatMultiplication(weights)
-    return Int8Kernel(last, scales, bias), False, last.bytes + rest
+    return Choice(kernel=Int8Kernel(last, scales, bias), reproducible=False, bytes=last.bytes + rest)
 
 
 def _candidates(weights: Tensor) -> Iterator[IntegerMultiplication | FloatMultiplication]:
-    # Of a single term torch mistakes the layout, and reads beyond the end.
-    if hasattr(torch, "_int_mm") and weights.shape[1] > 1:
+    # Of a single term torch mistakes the layout, and reads beyond the end. On a GPU it takes only some shapes.
+    if weights.device.type == "cpu" and hasattr(torch, "_int_mm") and weights.shape[1] > 1:
         yield IntegerMultiplication(weights)
     yield FloatMultiplication(weights)
 
@@ -114,6 +114,6 @@ def is_exact(multiply: IntegerProduct, weights: Tensor) -> bool:
     generator = torch.Generator().manual_seed(0)
     count = max(PROOF_ROWS) - signs.shape[0]
     others = torch.randint(-127, 128, (count, weights.shape[1]), generator=generator, dtype=torch.int8)
-    integers = torch.cat([signs, -signs[:1], others])[: max(PROOF_ROWS)]
+    integers = torch.cat([signs, -signs[:1], others.to(weights.device)])[: max(PROOF_ROWS)]
     expected = (integers.double() @ weights.double().t()).float()
     return all(torch.equal(multiply(integers[:rows]), expected[:rows]) for rows in PROOF_ROWS)

@@ -11,19 +11,28 @@ known here:
 
 Neither property is documented by the libraries, so on a CPU each kernel has to prove it for the weights at
 hand before it is chosen. The proof holds for one intra-op thread, one build of torch and one processor model.
+
+Where no kernel proves it, and on a GPU, where the fast ones are known to fail, a third way remains for those
+who ask for it: `TiledKernel`, every product computed with the same number of rows.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Optional, Protocol
 
 import torch
 from torch import Tensor
+
+from gatehouse_server.network.recording import is_recording, with_its_loops
 
 # Longer sums are cut into blocks by the library, and how depends on the number of rows.
 _LARGEST_PACKED_SUM = 1024
 _LARGEST_PLAIN_SUM = 512
 PROOF_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 64, 129)
 _PROOF_SHIFT = 5
+_TILE_ROWS_OF_CPU = 16
+TILE_ROWS_OF_GPU = 256
+"""On a GPU a product of 256 rows takes hardly longer than one of a single row."""
 
 
 class Kernel(Protocol):
@@ -36,6 +45,15 @@ class Kernel(Protocol):
     def add_to(self, x: Tensor, base: Tensor) -> Tensor:
         """base (M, N) + x W^T, without the bias. `base` may be overwritten, and may be what is returned."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A kernel, whether its rows proved to be independent, and the bytes that it keeps."""
+
+    kernel: Kernel
+    reproducible: bool
+    bytes: int
 
 
 class PackedKernel:
@@ -54,8 +72,8 @@ class PackedKernel:
 
     def product(self, x: Tensor) -> Tensor:
         if len(self._parts) == 1:
-            return self._linear(x, self._first, self._bias, "none", [], "")
-        first = self._linear(x[:, self._parts[0][0]], self._first, self._bias, "none", [], "")
+            return self._multiply(x)
+        first = self._multiply(x[:, self._parts[0][0]])
         return self._add_parts(x, first, self._parts[1:])
 
     def add_to(self, x: Tensor, base: Tensor) -> Tensor:
@@ -63,21 +81,26 @@ class PackedKernel:
             return self._linear_add(x, base, self._first, None, "add")
         return self._add_parts(x, base, self._parts)
 
+    def _multiply(self, x: Tensor) -> Tensor:
+        if is_recording():
+            return _linear(x, self._first, self._bias)
+        return self._linear(x, self._first, self._bias, "none", [], "")
+
     def _add_parts(self, x: Tensor, base: Tensor, parts: list[tuple[slice, Tensor]]) -> Tensor:
         for columns, weight in parts:
             base = self._linear_add(x[:, columns], base, weight, None, "add")
         return base
 
 
+@with_its_loops  # the recorder does not take an empty list
+def _linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045 - the compiler's syntax
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+
+
 class PlainKernel:
-    """`addmm` over (K, N) weights, never with fewer than `least_rows` rows and two columns, any device.
+    """`addmm` over (K, N) weights, never with fewer than `least_rows` rows and two columns, any device."""
 
-    With `tile_rows` every product has exactly that many rows: slower, but one shape only.
-    """
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, *, least_rows: int = 1, tile_rows: int | None = None
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, least_rows: int = 1) -> None:
         self._columns = weight.shape[0]
         if self._columns == 1 and least_rows > 1:  # a single column goes another way through the library
             weight = torch.cat([weight, torch.zeros_like(weight)])
@@ -88,37 +111,56 @@ class PlainKernel:
         ]
         self._bias = torch.zeros_like(weight[:, 0]) if bias is None else bias
         self._least_rows = least_rows
-        self._tile_rows = tile_rows
 
     def product(self, x: Tensor) -> Tensor:
-        base = self._bias.repeat(x.shape[0], 1)
-        return self._accumulate(x, base)[:, : self._columns]
+        rows = x.shape[0]
+        if rows < self._least_rows:
+            return self.product(_padded(x, self._least_rows))[:rows]
+        columns, weight = self._parts[0]
+        base = torch.addmm(self._bias, x[:, columns], weight)
+        for columns, weight in self._parts[1:]:
+            base.addmm_(x[:, columns], weight)
+        return base[:, : self._columns]
 
     def add_to(self, x: Tensor, base: Tensor) -> Tensor:
-        if base.shape[1] == self._bias.shape[0]:
-            return self._accumulate(x, base)
-        return self._accumulate(x, torch.nn.functional.pad(base, (0, 1)))[:, :1]
-
-    def _accumulate(self, x: Tensor, base: Tensor) -> Tensor:
-        if self._tile_rows is not None:
-            for start in range(0, x.shape[0], self._tile_rows):
-                tile = slice(start, start + self._tile_rows)
-                self._accumulate_padded(x[tile], base[tile], self._tile_rows)
-        elif x.shape[0] < self._least_rows:
-            self._accumulate_padded(x, base, self._least_rows)
-        else:
-            self._multiply(x, base)
+        rows, width = base.shape
+        if rows < self._least_rows or width != len(self._bias):
+            more = (0, len(self._bias) - width, 0, max(0, self._least_rows - rows))
+            padded = torch.nn.functional.pad(base, more)
+            self._add_parts(_padded(x, padded.shape[0]), padded)
+            return base.copy_(padded[:rows, :width])
+        self._add_parts(x, base)
         return base
 
-    def _accumulate_padded(self, x: Tensor, base: Tensor, rows: int) -> None:
-        missing = (0, 0, 0, rows - x.shape[0])
-        padded = torch.nn.functional.pad(base, missing)
-        self._multiply(torch.nn.functional.pad(x, missing), padded)
-        base.copy_(padded[: base.shape[0]])
-
-    def _multiply(self, x: Tensor, base: Tensor) -> None:
+    def _add_parts(self, x: Tensor, base: Tensor) -> None:
         for columns, weight in self._parts:
             base.addmm_(x[:, columns], weight)
+
+
+class TiledKernel:
+    """Another kernel with `rows` rows in each product, padded: slower, but one shape only."""
+
+    def __init__(self, kernel: Kernel, rows: int) -> None:
+        self._kernel = kernel
+        self._rows = rows
+
+    def product(self, x: Tensor) -> Tensor:
+        tiles = [self._kernel.product(_padded(tile, self._rows)) for tile in torch.split(x, self._rows)]
+        return (tiles[0] if len(tiles) == 1 else torch.cat(tiles))[: x.shape[0]]
+
+    def add_to(self, x: Tensor, base: Tensor) -> Tensor:
+        for tile, part in zip(torch.split(x, self._rows), torch.split(base, self._rows), strict=True):
+            whole = _padded(part, self._rows)
+            added = self._kernel.add_to(_padded(tile, self._rows), whole)
+            if added.data_ptr() != part.data_ptr():
+                part.copy_(added[: part.shape[0]])
+        return base
+
+
+def _padded(matrix: Tensor, rows: int) -> Tensor:
+    """`matrix` with at least so many rows, zeros below."""
+    missing = rows - matrix.shape[0]
+    return torch.nn.functional.pad(matrix, (0, 0, 0, missing)) if missing > 0 else matrix
 
 
 def _terms(count: int, largest_sum: int) -> list[slice]:
@@ -126,18 +168,29 @@ def _terms(count: int, largest_sum: int) -> list[slice]:
     return [slice(start, min(start + largest_sum, count)) for start in range(0, count, largest_sum)]
 
 
-def choose_kernel(weight: Tensor, bias: Tensor | None) -> tuple[Kernel, bool]:
-    """The fastest kernel for `weight` (N, K) that proves itself, and whether one did.
+def choose_kernel(weight: Tensor, bias: Tensor | None, *, reproducible: bool = False) -> Choice:
+    """The fastest kernel for `weight` (N, K) that proves itself; where none does, or none is known to, the fastest.
 
-    Off the CPU none is asked to. The last resort multiplies in tiles of a fixed number of rows, proved or
-    not.
+    If it has to be `reproducible` then that one multiplies in tiles.
     """
+    size = weight.nbytes + (0 if bias is None else bias.nbytes)
     if weight.device.type != "cpu":
-        return PlainKernel(weight, bias), False
+        return last_resort(PlainKernel(weight, bias), weight, size, reproducible=reproducible)
+    fastest: Kernel | None = None
     for kernel in _candidates(weight, bias):
-        if is_row_independent(kernel, weight.shape[0], weight.shape[1]):
-            return kernel, True
-    return PlainKernel(weight, bias, least_rows=2, tile_rows=16), False
+        if is_row_independent(kernel, weight):
+            return Choice(kernel=kernel, reproducible=True, bytes=size)
+        fastest = fastest or kernel
+    assert fastest is not None, "torch can multiply"
+    return last_resort(fastest, weight, size, reproducible=reproducible)
+
+
+def last_resort(kernel: Kernel, weight: Tensor, size: int, *, reproducible: bool) -> Choice:
+    """A kernel whose rows are not known to be independent, in tiles if they have to be; these prove themselves, too."""
+    if not reproducible:
+        return Choice(kernel=kernel, reproducible=False, bytes=size)
+    tiled = TiledKernel(kernel, _TILE_ROWS_OF_CPU if weight.device.type == "cpu" else TILE_ROWS_OF_GPU)
+    return Choice(kernel=tiled, reproducible=is_row_independent(tiled, weight), bytes=size)
 
 
 def _candidates(weight: Tensor, bias: Tensor | None) -> Iterator[Kernel]:
@@ -146,15 +199,15 @@ def _candidates(weight: Tensor, bias: Tensor | None) -> Iterator[Kernel]:
         yield PackedKernel(weight, bias)
     for least_rows in (2, 4, 8, 16):
         yield PlainKernel(weight, bias, least_rows=least_rows)
-    yield PlainKernel(weight, bias, least_rows=2, tile_rows=16)
 
 
-def is_row_independent(kernel: Kernel, outputs: int, inputs: int) -> bool:
-    """Whether a row's bits are the same for many batch sizes and at another place in the batch."""
+def is_row_independent(kernel: Kernel, weight: Tensor) -> bool:
+    """Whether a row's bits are the same for many batch sizes and at another place in the batch, weight (N, K)."""
+    outputs, inputs = weight.shape
     generator = torch.Generator().manual_seed(0)
     most = max(PROOF_ROWS)
-    x = torch.randn(most + _PROOF_SHIFT, inputs, generator=generator)
-    base = torch.randn(most + _PROOF_SHIFT, outputs, generator=generator)
+    x = torch.randn(most + _PROOF_SHIFT, inputs, generator=generator).to(weight.device)
+    base = torch.randn(most + _PROOF_SHIFT, outputs, generator=generator).to(weight.device)
     product, added = kernel.product(x), kernel.add_to(x, base.clone())
     for rows in PROOF_ROWS:
         for start in (0, _PROOF_SHIFT):

@@ -33,9 +33,9 @@ class LSTM(Cell):
         if self.size.bias:
             bias = self.spread(parameters["bias_ih"].float() + parameters["bias_hh"].float(), self._FACTORS)
         return (
-            Dense(self.spread(parameters["weight_ih"], self._FACTORS), bias, self.precision),
-            Dense(self.spread(parameters["weight_hh"], self._FACTORS), None, self.precision),
-            Dense(parameters["weight_hr"], None, self.precision) if self.size.projection_size else None,
+            Dense(self.spread(parameters["weight_ih"], self._FACTORS), bias, self.arithmetic),
+            Dense(self.spread(parameters["weight_hh"], self._FACTORS), None, self.arithmetic),
+            Dense(parameters["weight_hr"], None, self.arithmetic) if self.size.projection_size else None,
         )
 
     def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:

@@ -6,11 +6,14 @@ came in, to the bit, wherever `reproducible` is true and torch computes with one
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.dense import Precision
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
+from gatehouse_server.network.fused_layers import FusedLayers, are_layers_fused
+from gatehouse_server.network.fused_reading import FusedReader
 from gatehouse_server.network.head import Head
 from gatehouse_server.network.packing import check_batch_sizes
 from gatehouse_server.network.parameters import check_parameters
@@ -19,9 +22,10 @@ from gatehouse_server.network.reading import Reader
 from gatehouse_server.network.spec import NetworkSpec, TokenInputSpec, parameter_shapes
 from gatehouse_server.network.stack import Stack
 from gatehouse_server.network.state import State, StateLayout
+from gatehouse_server.network.stepped_reading import SteppedReader
 from gatehouse_server.network.workspace import Workspace
 
-_DEFAULT_FOLD_LIMIT_BYTES = 128 * 2**20
+_DEFAULT_FOLD_LIMIT_BYTES = 192 * 2**20
 
 
 class Network:
@@ -31,17 +35,19 @@ class Network:
         self,
         *,
         spec: NetworkSpec,
-        stack: Stack,
+        stack: Stack | None,
+        fused: FusedLayers | None,
         head: Head | None,
         device: torch.device,
-        precision: Precision,
+        arithmetic: Arithmetic,
     ) -> None:
         """Use `build`."""
         self.spec = spec
-        self.precision = precision
+        self.arithmetic = arithmetic
         self.head = head
         self.device = device
-        self._stack = stack
+        self._fused = fused
+        self._made_stack = stack
 
     @classmethod
     def build(
@@ -50,12 +56,12 @@ class Network:
         parameters: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
         fold_limit_bytes: int = _DEFAULT_FOLD_LIMIT_BYTES,
-        precision: Precision = "float32",
+        arithmetic: Arithmetic = FLOAT32,
     ) -> "Network":
         """Build from float32 or float16 `parameters`, named and shaped as `parameter_shapes(spec)` says.
 
         Token input is folded into the first layer (one table row for each token) if that takes at most
-        `fold_limit_bytes`. `precision` is that of the weights in matrix products. Raises ValueError
+        `fold_limit_bytes`. `arithmetic` is how matrix products are computed. Raises ValueError
         ("expected ... got ...") for wrong names, shapes or values.
         """
         check_parameters(parameters, parameter_shapes(spec))
@@ -63,12 +69,25 @@ class Network:
         with torch.inference_mode():
             placed = {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
             workspace = Workspace(device)
-            stack = Stack(spec, placed, workspace, fold_limit_bytes, precision)
-            head = None
+            head = fused = stack = None
             if spec.head is not None:
                 weight = placed["embedding.weight" if spec.head.tied else "head.weight"]
-                head = Head(spec.head, weight, placed.get("head.bias"), workspace, precision)
-            return cls(spec=spec, stack=stack, head=head, device=device, precision=precision)
+                head = Head(spec.head, weight, placed.get("head.bias"), workspace, arithmetic)
+                if are_layers_fused(spec, device, arithmetic):
+                    fused = FusedLayers(spec, placed, device)
+            if fused is None or not _reads_whole(spec):
+                stack = Stack(spec, placed, workspace, fold_limit_bytes, arithmetic)
+            return cls(spec=spec, stack=stack, fused=fused, head=head, device=device, arithmetic=arithmetic)
+
+    @property
+    def _stack(self) -> Stack:
+        if self._made_stack is None:
+            # A network for whole sequences with fused layers does without its weights in a second layout until asked.
+            assert self._fused is not None
+            with torch.inference_mode():
+                weights, workspace = self._fused.parameters, Workspace(self.device)
+                self._made_stack = Stack(self.spec, weights, workspace, 0, self.arithmetic)
+        return self._made_stack
 
     @property
     def layout(self) -> StateLayout:
@@ -77,17 +96,21 @@ class Network:
 
     @property
     def parameter_bytes(self) -> int:
-        """Bytes of the weights in use, padding included, the folded tables not."""
-        return self._stack.parameter_bytes + (0 if self.head is None else self.head.dense.bytes)
+        """Bytes of the weights in use, padding included, the folded tables not; in two layouts, if both are in use."""
+        stack = 0 if self._made_stack is None else self._made_stack.parameter_bytes
+        fused = 0 if self._fused is None else self._fused.bytes
+        return stack + fused + (0 if self.head is None else self.head.dense.bytes)
 
     @property
     def folded_bytes(self) -> int:
         """Bytes of the folded input tables; 0 if the input is not folded."""
-        return self._stack.folded_bytes
+        return 0 if self._made_stack is None else self._made_stack.folded_bytes
 
     @property
     def reproducible(self) -> bool:
         """Whether every matrix product proved that rows are independent of each other to the bit."""
+        if self._fused is not None:
+            return False
         return self._stack.reproducible and (self.head is None or self.head.dense.reproducible)
 
     @torch.inference_mode()
@@ -109,6 +132,25 @@ class Network:
         new_state = tuple(part.clone() for part in state)
         outputs = self.scan(inputs, (inputs.shape[0],), new_state)
         return outputs.clone(), new_state
+
+    def record(self) -> None:
+        """Makes `scan` and readers quicker, with the same bits: see `recording`. Does nothing off the CPU.
+
+        Raises NotRecordableError, and leaves what it did not come to as it was, where that cannot be done.
+        """
+        if self.device.type == "cpu":
+            self._stack.record()
+
+    def step_in_place(self, inputs: Tensor, state: State) -> Tensor:
+        """One step of every row of `state`; returns the top layer's output, a view of it.
+
+        Unchecked, and the same way for any number of rows, so that it may be recorded.
+        """
+        return self._stack.step(inputs, state)
+
+    def scratch_apart(self, most_rows: int) -> AbstractContextManager[Mapping[str, Tensor]]:
+        """See `Workspace.apart`: for recordings of at most so many rows."""
+        return self._stack.workspace.apart(most_rows)
 
     @torch.inference_mode()
     def encode(self, inputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
@@ -146,7 +188,10 @@ class Network:
 
     def reader(self) -> Reader:
         """`summarize` in small pieces, between which the network may be used. No pooling means "last"."""
-        return Reader(self._stack, self.spec.pooling or ("last",))
+        poolings = self.spec.pooling or ("last",)
+        if self._fused is not None:
+            return FusedReader(self._fused, poolings)
+        return SteppedReader(self._stack, poolings)
 
     def _last_of(self, outputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
         recurrent = self.spec.recurrent
@@ -182,3 +227,8 @@ class Network:
                 f"inputs: expected float32 (N, {self.spec.input.size}), "
                 f"got {inputs.dtype} {tuple(inputs.shape)}"
             )
+
+
+def _reads_whole(spec: NetworkSpec) -> bool:
+    """Whether it is for whole sequences only."""
+    return spec.recurrent.bidirectional or bool(spec.pooling)

@@ -24,8 +24,8 @@ class TanhRNN(Cell):
         if self.size.bias:
             bias = self.spread(parameters["bias_ih"].float() + parameters["bias_hh"].float(), self._FACTORS)
         return (
-            Dense(self.spread(parameters["weight_ih"], self._FACTORS), bias, self.precision),
-            Dense(self.spread(parameters["weight_hh"], self._FACTORS), None, self.precision),
+            Dense(self.spread(parameters["weight_ih"], self._FACTORS), bias, self.arithmetic),
+            Dense(self.spread(parameters["weight_hh"], self._FACTORS), None, self.arithmetic),
             None,
         )
 

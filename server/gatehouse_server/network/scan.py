@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gatehouse_server.network.cell import Cell
 from gatehouse_server.network.packing import steps_of
+from gatehouse_server.network.recording import NotRecordableError, record
 from gatehouse_server.network.workspace import Workspace
 
 _BLOCK_ROWS = (
@@ -14,6 +15,9 @@ _BLOCK_ROWS = (
 )
 _TILE_ROWS = 128  # a step of more rows is advanced in tiles, so that its gates stay in the cache
 
+
+_EXAMPLE_ROWS = 3
+_PROOF_ROWS = (1, 2, 33, _TILE_ROWS)
 
 InputProduct = Callable[[Tensor], Tensor]
 """Makes gate products (N, G) of a layer's input, token ids (N,) or vectors (N, F)."""
@@ -25,10 +29,11 @@ class FoldedTable:
     def __init__(self, cell: Cell, embedding: Tensor, workspace: Workspace) -> None:
         self._table = cell.input_product(embedding)
         self._workspace = workspace
+        self._width = int(self._table.shape[1])
         self.bytes = self._table.nbytes
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        out = self._workspace.take("folded", inputs.shape[0], self._table.shape[1])
+        out = self._workspace.take("folded", inputs.shape[0], self._width)
         return torch.index_select(self._table, 0, inputs, out=out)
 
 
@@ -38,10 +43,11 @@ class EmbeddedProduct:
     def __init__(self, cell: Cell, embedding: Tensor, workspace: Workspace) -> None:
         self._cell = cell
         self._embedding = embedding
+        self._width = int(embedding.shape[1])
         self._workspace = workspace
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        out = self._workspace.take("embedded", inputs.shape[0], self._embedding.shape[1])
+        out = self._workspace.take("embedded", inputs.shape[0], self._width)
         return self._cell.input_product(torch.index_select(self._embedding, 0, inputs, out=out))
 
 
@@ -56,6 +62,32 @@ class Scan:
         self.cell = cell
         self.product = product
         self.folded = isinstance(product, FoldedTable)
+        # A GPU has no use for tiles: it is the faster the more rows there are.
+        self._tile_rows = _TILE_ROWS if cell.minus_one.device.type == "cpu" else None
+        self._advance_tile: Callable[..., object] = self._advance_as_written
+
+    def record(self) -> None:
+        """From now on a step of a tile is one call into torch, with the same bits. CPU only.
+
+        Raises NotRecordableError, and leaves everything as it was, where that cannot be done.
+        """
+        device, workspace = self.cell.minus_one.device, self.cell.workspace
+        generator = torch.Generator().manual_seed(0)
+
+        def draw(rows: int) -> list[Tensor]:
+            widths = [self.cell.product_width, *(part.width for part in self.cell.parts(self.cell.size))]
+            return [torch.rand(rows, width, generator=generator, device=device) - 0.5 for width in widths]
+
+        with torch.inference_mode(), workspace.apart(_TILE_ROWS):
+            recorded = record(self._advance_as_written, draw(_EXAMPLE_ROWS))
+            for rows in _PROOF_ROWS:
+                drawn = draw(rows)
+                expected, actual = [tensor.clone() for tensor in drawn], drawn
+                self._advance_as_written(*expected)
+                recorded(*actual)
+                if not all(map(torch.equal, actual[1:], expected[1:])):
+                    raise NotRecordableError(f"the recording of a cell gives other bits for {rows} rows")
+        self._advance_tile = recorded
 
     def single(self, inputs: Tensor, parts: tuple[Tensor, ...]) -> None:
         """One step of all rows: inputs (n,) or (n, F), parts (n, width), updated in place."""
@@ -92,12 +124,16 @@ class Scan:
     def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
         """One step of all rows, given the gate product (n, G) of its input; both are changed in place."""
         rows = product.shape[0]
-        if rows <= _TILE_ROWS:
-            self.cell.advance(product, parts)
+        if self._tile_rows is None or rows <= self._tile_rows:
+            self._advance_tile(product, *parts)
             return
-        for start in range(0, rows, _TILE_ROWS):
-            tile = slice(start, start + _TILE_ROWS)
-            self.cell.advance(product[tile], tuple(part[tile] for part in parts))
+        for start in range(0, rows, self._tile_rows):
+            tile = slice(start, start + self._tile_rows)
+            self._advance_tile(product[tile], *(part[tile] for part in parts))
+
+    def _advance_as_written(self, product: Tensor, *parts: Tensor) -> Tensor:
+        self.cell.advance(product, parts)
+        return parts[0]
 
 
 def _blocks(steps: list[tuple[int, int]]) -> Iterator[tuple[slice, list[tuple[int, int]]]]:

@@ -6,8 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 from gatehouse_server.network.cell import Cell
-from gatehouse_server.network.dense import Precision
 from gatehouse_server.network.registry import CELLS
 from gatehouse_server.network.scan import EmbeddedProduct, FoldedTable, InputProduct, Scan
 from gatehouse_server.network.spec import NetworkSpec, RecurrentSpec, TokenInputSpec, recurrent_name
@@ -29,16 +29,16 @@ class Stack:
         parameters: Mapping[str, Tensor],
         workspace: Workspace,
         fold_limit_bytes: int,
-        precision: Precision = "float32",
+        arithmetic: Arithmetic = FLOAT32,
     ) -> None:
         """`parameters` are those of the whole network, float32, on the device where it shall compute."""
         self.spec: RecurrentSpec = spec.recurrent
-        self._workspace = workspace
+        self.workspace = workspace
         self._embedding: Tensor | None = None
         self.folded_bytes = 0
         cells = [
             [
-                _cell_of(spec.recurrent, parameters, layer, direction, workspace, precision)
+                _cell_of(spec.recurrent, parameters, layer, direction, workspace, arithmetic)
                 for direction in range(self.spec.directions)
             ]
             for layer in range(self.spec.layers)
@@ -59,9 +59,9 @@ class Stack:
         table_bytes = sum(_FLOAT_BYTES * embedding.shape[0] * cell.product_width for cell in cells)
         if table_bytes <= fold_limit_bytes:
             self.folded_bytes = table_bytes
-            return [FoldedTable(cell, embedding, self._workspace) for cell in cells]
+            return [FoldedTable(cell, embedding, self.workspace) for cell in cells]
         self._embedding = embedding.contiguous()
-        return [EmbeddedProduct(cell, self._embedding, self._workspace) for cell in cells]
+        return [EmbeddedProduct(cell, self._embedding, self.workspace) for cell in cells]
 
     @cached_property
     def layout(self) -> StateLayout:
@@ -87,6 +87,12 @@ class Stack:
         """Whether every product proved that its rows are independent."""
         return all(dense.reproducible for dense in self._dense)
 
+    def record(self) -> None:
+        """Has the steps of all layers run as one call each. Raises NotRecordableError."""
+        for scans in self.layers:
+            for scan in scans:
+                scan.record()
+
     def scan(self, inputs: Tensor, batch_sizes: Sequence[int], state: State) -> Tensor:
         """One direction over packed inputs; `state`, in the order of `layout`, is updated in place."""
         first = 0
@@ -102,6 +108,16 @@ class Stack:
                 outputs = self._outputs(f"layer{layer % 2}", inputs.shape[0])
                 scan.forward(inputs, batch_sizes, parts, outputs)
                 inputs = outputs
+        return inputs
+
+    def step(self, inputs: Tensor, state: State) -> Tensor:
+        """One step of every row, in place, unchecked and the same way for any number of rows: it may be recorded."""
+        first = 0
+        for (scan,), row in zip(self.layers, self._parts, strict=True):
+            parts = state[first : first + len(row)]
+            first += len(row)
+            scan.cell.advance(scan.product(inputs), parts)
+            inputs = parts[0]
         return inputs
 
     def encode(self, inputs: Tensor, batch_sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -145,7 +161,7 @@ class Stack:
         return forward.mul_(0.5) if self.spec.merge == "average" else forward
 
     def _outputs(self, name: str, rows: int) -> Tensor:
-        return self._workspace.take(f"outputs.{name}", rows, self.spec.output_size)
+        return self.workspace.take(f"outputs.{name}", rows, self.spec.output_size)
 
     def _zeros(self, layer: int, rows: int) -> tuple[Tensor, ...]:
         device = self.layers[layer][0].cell.minus_one.device
@@ -158,9 +174,9 @@ def _cell_of(
     layer: int,
     direction: int,
     workspace: Workspace,
-    precision: Precision,
+    arithmetic: Arithmetic,
 ) -> Cell:
     kind = CELLS[spec.cell]
     size = spec.cell_size(layer)
     own = {name: parameters[recurrent_name(name, layer, direction)] for name in kind.parameter_shapes(size)}
-    return kind(size, own, workspace, precision)
+    return kind(size, own, workspace, arithmetic)

@@ -1,0 +1,49 @@
+"""A packed batch of whole sequences, as those see it who read it in either direction."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gatehouse_server.network.packing import check_batch_sizes, lengths_of, steps_of
+
+
+class Batch:
+    """The steps of B sequences, longest first, packed in N rows (see `packing`)."""
+
+    def __init__(self, batch_sizes: Sequence[int], rows: int, device: torch.device) -> None:
+        """Raises ValueError unless the batch sizes are positive, never grow, and add up to `rows`."""
+        check_batch_sizes(batch_sizes, rows)
+        self.sizes = tuple(batch_sizes)
+        self.rows = rows
+        self._device = device
+
+    @cached_property
+    def steps(self) -> list[tuple[int, int]]:
+        """For each step its first packed row and how many rows it has."""
+        return list(steps_of(self.sizes))
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Of each sequence in steps (B,) int64, on the device."""
+        return torch.tensor(lengths_of(self.sizes), device=self._device)
+
+    @cached_property
+    def host_sizes(self) -> Tensor:
+        """Rows of each step (T,) int64, on the host, where torch's fused kernels want them."""
+        return torch.tensor(self.sizes)
+
+    @cached_property
+    def reversal(self) -> Tensor:
+        """(N,) int64: where the packed rows come from if each sequence is turned around by itself.
+
+        A sequence keeps its length and so its place, so the turned sequences are packed by the same sizes. Turned
+        twice they are as they were: the same numbers tell where the rows of the turned batch belong.
+        """
+        sizes = self.host_sizes.to(self._device)
+        starts = sizes.cumsum(0) - sizes
+        every_step = torch.arange(len(self.sizes), device=self._device)
+        steps = torch.repeat_interleave(every_step, sizes, output_size=self.rows)
+        sequences = torch.arange(self.rows, device=self._device) - starts[steps]
+        return starts[self.lengths[sequences] - 1 - steps] + sequences

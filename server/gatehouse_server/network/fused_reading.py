@@ -1,0 +1,55 @@
+"""Reading with torch's fused kernels: many steps in one call, for devices where a call costs more than a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+
+from torch import Tensor
+
+from gatehouse_server.network.batch import Batch
+from gatehouse_server.network.fused_layers import FusedLayers
+from gatehouse_server.network.reading import Reader, Rows, Visit
+from gatehouse_server.network.slicing import Slicing
+
+
+class FusedReader(Reader):
+    """Reads in slices: whole consecutive steps, with the state carried from one to the next.
+
+    The kernels want batches that never grow, but from the end a batch grows as shorter sequences join. So for the
+    reverse direction each sequence is turned around by itself: then all of them begin at once, each at its own last
+    step, and the shorter ones end first as ever.
+    """
+
+    def __init__(
+        self,
+        layers: FusedLayers,
+        poolings: Sequence[str],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`poolings` as in `NetworkSpec`, at least one."""
+        super().__init__(layers.spec, poolings, layers.device)
+        self._layers = layers
+        # For each layer and direction its own: a layer's input may be much wider than another's.
+        self._slicings = [[Slicing(clock) for _ in range(2)] for _ in range(layers.spec.layers)]
+
+    def _read(
+        self, layer: int, inputs: Tensor, batch: Batch, visit: Visit, *, reverse: bool
+    ) -> Generator[None, None, Tensor]:
+        fused = self._layers.layer(layer, reverse=reverse)
+        slicing = self._slicings[layer][int(reverse)]
+        state = fused.zeros(batch.sizes[0])
+        first = 0
+        while first < len(batch.sizes):
+            end = first + slicing.begin(batch.sizes, first)
+            sizes = batch.sizes[first:end]
+            rows: Rows = slice(batch.steps[first][0], sum(batch.steps[end - 1]))
+            if reverse:
+                rows = batch.reversal[rows]
+            x = self._layers.vectors(layer, inputs[rows])
+            visit(rows, fused.advance(x, batch.host_sizes[first:end], state), sizes)
+            self._wait()
+            slicing.end()
+            first = end
+            yield
+        return state[0]

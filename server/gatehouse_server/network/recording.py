@@ -1,0 +1,129 @@
+"""Running a whole computation as one call.
+
+Each call of a torch operator from Python takes the interpreter's lock back at its end, and waits for whoever has it:
+beside a busy event loop a step of fifty operators waits fifty times. A recording runs all of them in one call that
+does not hold the lock. torch calls it a trace (`torch.jit.trace`): the operators that ran for an example, with the
+number of rows left open. They are the same operators, so the results are the same to the bit.
+
+Where torch has no such recorder any more, or cannot record a computation, `record` says so and the computation is run
+as it is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class NotRecordableError(Exception):
+    """The computation cannot be recorded here."""
+
+
+def is_recording() -> bool:
+    """Whether what runs now is being recorded."""
+    return bool(torch._C._is_tracing())
+
+
+def with_its_loops(function: Callable[P, R]) -> Callable[P, R]:
+    """For functions whose course depends on the number of rows: recordings keep them as they are.
+
+    Otherwise a recording has the course that its example took. The function has to be one that `torch.jit.script`
+    understands.
+    """
+    compiled: list[Callable[P, R]] = []
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not is_recording():
+            return function(*args, **kwargs)
+        if not compiled:
+            with _quietly():
+                compiled.append(torch.jit.script(function))
+        return compiled[0](*args, **kwargs)
+
+    return call
+
+
+def record(computation: Callable[..., Any], example: Sequence[Tensor]) -> Callable[..., Any]:
+    """The computation as one call, for inputs like the example's with any number of rows.
+
+    Whatever tensors it uses beside its inputs are part of the recording, and may be written to. Raises
+    NotRecordableError.
+    """
+    used = _tensors_used(computation, example)
+
+    class Recorded(torch.nn.Module):
+        def forward(self, *inputs: Tensor) -> Any:
+            return computation(*inputs)
+
+    module = Recorded()
+    for number, tensor in enumerate(used):
+        # Registered, they are passed by reference; other tensors would become constants, which nobody may write to.
+        module.register_buffer(f"used{number}", tensor)
+    with _quietly():
+        try:
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch: no types
+                module, tuple(example), check_trace=False
+            )
+        except Exception as failure:  # whatever torch cannot do: the caller has another way
+            raise NotRecordableError(f"{type(failure).__name__}: {failure}") from failure
+    forward: Callable[..., Any] = traced.forward
+    return forward
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """torch announces the end of its recorder each time; and the executor that fuses operators, and so would change
+    last bits, is left out."""
+    torch._C._jit_set_profiling_executor(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+class _Watching(TorchFunctionMode):
+    """Notes the tensors that operators read or write and that no operator made."""
+
+    def __init__(self, known: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.found: list[Tensor] = []
+        # Kept alive, so that no other tensor can get the same identity.
+        self._known: dict[int, Tensor] = {id(tensor): tensor for tensor in known}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for tensor in _tensors_in([*args, *(kwargs or {}).values()]):
+            if id(tensor) not in self._known:
+                self._known[id(tensor)] = tensor
+                self.found.append(tensor)
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors_in([result]):
+            self._known[id(tensor)] = tensor
+        return result
+
+
+def _tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors_in(value)
+
+
+def _tensors_used(computation: Callable[..., Any], example: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors from outside that a computation uses, its inputs left out."""
+    watching = _Watching(example)
+    with watching:
+        computation(*example)
+    return watching.found

@@ -1,0 +1,82 @@
+"""Reading step by step with the network's own scan: on a CPU faster than torch's modules, and the same to the bit in
+any company. On a GPU each step is many small launches.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gatehouse_server.network.batch import Batch
+from gatehouse_server.network.reading import Reader, Visit
+from gatehouse_server.network.scan import Scan
+from gatehouse_server.network.stack import Stack
+
+_PIECE_ROWS = 32  # a piece is a few whole steps: of many rows one, of a single row not so many that they ...
+_PIECE_STEPS = 4  # ... take long where the weights do not fit a cache
+_PRODUCT_OPERATIONS = 2e8  # input products are computed for as many rows at once as take about a millisecond
+_MOST_PRODUCT_ROWS = 512
+
+Steps = list[tuple[int, int]]
+"""First packed row and number of rows of consecutive steps."""
+
+
+class SteppedReader(Reader):
+    """Reads with the scans of a stack."""
+
+    def __init__(self, stack: Stack, poolings: Sequence[str]) -> None:
+        """`poolings` as in `NetworkSpec`, at least one."""
+        self._layers = stack.layers
+        super().__init__(stack.spec, poolings, self._layers[0][0].cell.minus_one.device)
+
+    def _read(
+        self, layer: int, inputs: Tensor, batch: Batch, visit: Visit, *, reverse: bool
+    ) -> Generator[None, None, Tensor]:
+        scan = self._layers[layer][int(reverse)]
+        parts = tuple(
+            torch.zeros(batch.sizes[0], part.width, device=self._device)
+            for part in scan.cell.parts(scan.cell.size)
+        )
+        active = parts
+        order = reversed if reverse else iter
+        for block in order(list(_split(batch.steps, rows=_product_rows(scan)))):
+            first_row = block[0][0]
+            # A folded product is a copy: made piece by piece, it is still in the cache when it is used. It
+            # lies in memory that belongs to the network, so it must not outlive a piece.
+            product = None if scan.folded else scan.product(inputs[_rows_of(block)])
+            if product is not None:
+                yield
+            for piece in order(list(_split(block, rows=_PIECE_ROWS, steps=_PIECE_STEPS))):
+                if scan.folded:
+                    first_row = piece[0][0]
+                    product = scan.product(inputs[_rows_of(piece)])
+                assert product is not None
+                for start, rows in order(piece):
+                    if active[0].shape[0] != rows:
+                        active = tuple(part[:rows] for part in parts)
+                    scan.advance(product[start - first_row : start - first_row + rows], active)
+                    visit(slice(start, start + rows), active[0], (rows,))
+                self._wait()
+                yield
+        return parts[0]
+
+
+def _product_rows(scan: Scan) -> int:
+    operations = 2.0 * scan.cell.size.input_size * scan.cell.product_width
+    return int(min(max(_PRODUCT_OPERATIONS / operations, _PIECE_ROWS), _MOST_PRODUCT_ROWS))
+
+
+def _rows_of(steps: Steps) -> slice:
+    return slice(steps[0][0], steps[-1][0] + steps[-1][1])
+
+
+def _split(whole: Steps, *, rows: int, steps: int | None = None) -> Iterator[Steps]:
+    """Consecutive steps in groups that end as soon as they have `rows` rows or `steps` steps."""
+    group: Steps = []
+    for start, count in whole:
+        group.append((start, count))
+        if start + count - group[0][0] >= rows or len(group) == steps:
+            yield group
+            group = []
+    if group:
+        yield group
