@@ -72,9 +72,9 @@ def write_result(message: online_pb2.WriteResult) -> WriteResult:
     return WriteResult(
         session=message.session_id,
         state=session_state(message.state),
-        outputs=tuple(_step_output(step) for step in message.steps),
-        scores=tuple(message.scores),
-        token_ids=tuple(message.token_ids),
+        outputs=tuple([_step_output(step) for step in message.steps]),
+        scores=tuple(message.scores[:]),
+        token_ids=tuple(message.token_ids[:]),
         repeated=message.repeated_write,
         timing=_timing(message.timing),
     )
@@ -138,6 +138,8 @@ def model(message: model_pb2.Model) -> Model:
         state_bytes=message.state_bytes,
         load_seconds=_seconds(message.load_duration),
         card=message.card,
+        arithmetic=message.arithmetic,
+        reproducible=message.reproducible,
     )
 
 
@@ -152,17 +154,13 @@ def _token_input(message: model_pb2.TokenInput) -> TokenInput:
 
 
 def _step_output(message: online_pb2.StepOutput) -> StepOutput:
+    ids, vector = message.best_ids[:], message.vector
     # The server may leave texts out where a token or label has none.
-    texts = list(message.best_texts) or [""] * len(message.best_ids)
+    texts = message.best_texts[:] or [""] * len(ids)
     return StepOutput(
         position=message.position,
-        best=tuple(
-            Candidate(id=id_, text=text, log_probability=log_probability)
-            for id_, text, log_probability in zip(
-                message.best_ids, texts, message.best_log_probabilities, strict=True
-            )
-        ),
-        vector=_floats(message.vector) if message.vector else None,
+        best=tuple(map(Candidate._make, zip(ids, texts, message.best_log_probabilities[:], strict=True))),
+        vector=_floats(vector) if vector else None,
     )
 
 

@@ -63,7 +63,7 @@ class Delivery:
         self._deadline = deadline
         self._write, self._doubted = ledger.hand_out()
         self._incarnation = ledger.state.incarnation
-        self._revision = self._write.revision
+        self._own_revision = self._revision = self._write.revision
         self._standing: Standing | None = None
         self._furthest: int | None = None
         self._gets_on = True
@@ -73,7 +73,7 @@ class Delivery:
     def next_write(self) -> online_pb2.SessionWrite:
         """What to send now."""
         write = self._write
-        if self._revision < write.revision:
+        if self._revision < self._own_revision:
             earlier = self._ledger.history.at(self._revision)
             assert earlier is not None, "whatever is to be sent again was found in the history"
             write = earlier.write
@@ -89,7 +89,7 @@ class Delivery:
 
     def answered(self, result: online_pb2.WriteResult) -> None:
         """Takes the answer to `next_write`. Raises StateBehindError when it tells of another tape."""
-        if self._revision == self._write.revision:
+        if self._revision == self._own_revision:
             self.answer = self._ledger.accept(result)
             if self._standing is not None:
                 self._ledger.count(resumed=1)
@@ -116,7 +116,7 @@ class Delivery:
         """Takes the failure of `next_write`: how many seconds to pause before the next one. Raises what ends the
         delivery.
         """
-        on_its_own = self._revision == self._write.revision
+        on_its_own = self._revision == self._own_revision
         if on_its_own and failures.leaves_doubt(error):
             self._doubted = True
         if isinstance(error, StateBehindError):
@@ -148,11 +148,11 @@ class Delivery:
         if standing != before:
             self._pauses = pauses()  # the server is there, and this is news: whatever failed before is over
         self._incarnation = standing.incarnation
-        self._revision = self._write.revision
-        if standing.revision < self._write.revision:
+        self._revision = self._own_revision
+        if standing.revision < self._own_revision:
             history = self._ledger.history
             mine, following = history.position_at(standing.revision), standing.revision + 1
-            if mine is None or (following < self._write.revision and history.at(following) is None):
+            if mine is None or (following < self._own_revision and history.at(following) is None):
                 raise self._refused(self._lost("it lost more than this client has kept")) from error
             if mine != standing.position:
                 raise self._refused(self._lost("somebody else wrote to it")) from error

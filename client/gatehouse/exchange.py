@@ -25,7 +25,7 @@ class Exchange(Generic[F]):
 
     def __init__(self) -> None:
         self._last_tag = 0
-        self._waiting: dict[int, online_pb2.StreamOperation] = {}
+        self._waiting: dict[int, tuple[online_pb2.SessionWrite | online_pb2.TextSuggestion, float]] = {}
         self._unanswered: dict[int, F] = {}
 
     def submit(
@@ -34,16 +34,10 @@ class Exchange(Generic[F]):
         timeout_seconds: float,
         future: F,
     ) -> int:
-        """Puts an operation into the queue; its tag is answered."""
+        """Puts an operation into the queue; its tag is answered. It must not change until it was answered."""
         self._last_tag += 1
         tag = self._last_tag
-        if isinstance(operation, online_pb2.SessionWrite):
-            envelope = online_pb2.StreamOperation(tag=tag, write=operation)
-            requests.set_timeout(envelope.write, timeout_seconds)
-        else:
-            envelope = online_pb2.StreamOperation(tag=tag, suggest=operation)
-            requests.set_timeout(envelope.suggest, timeout_seconds)
-        self._waiting[tag] = envelope
+        self._waiting[tag] = operation, timeout_seconds
         self._unanswered[tag] = future
         return tag
 
@@ -54,16 +48,28 @@ class Exchange(Generic[F]):
     def next_request(self) -> online_pb2.StreamRequest:
         """All operations that wait, in the order they came, up to the size of a message."""
         request = online_pb2.StreamRequest()
+        add = request.operations.add
         size = 0
         taken: list[int] = []
-        for tag, envelope in self._waiting.items():
-            size += envelope.ByteSize()
+        for tag, (operation, timeout_seconds) in self._waiting.items():
+            size += operation.ByteSize()
             if taken and (size > _MAX_MESSAGE_BYTES or len(taken) == _MAX_OPERATIONS_PER_MESSAGE):
                 break
-            request.operations.append(envelope)
+            # Copied here and nowhere else. The copy alone gets the timeout, which is another at each attempt.
+            envelope = add()
+            envelope.tag = tag
+            if isinstance(operation, online_pb2.SessionWrite):
+                envelope.write.CopyFrom(operation)
+                requests.set_timeout(envelope.write, timeout_seconds)
+            else:
+                envelope.suggest.CopyFrom(operation)
+                requests.set_timeout(envelope.suggest, timeout_seconds)
             taken.append(tag)
-        for tag in taken:
-            del self._waiting[tag]
+        if len(taken) == len(self._waiting):
+            self._waiting.clear()
+        else:
+            for tag in taken:
+                del self._waiting[tag]
         return request
 
     def claim(self, tag: int) -> F | None:

@@ -13,10 +13,14 @@ MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A write that the server accepted, and the position that the session then had."""
+    """A write that the server accepted, and the position that the session then had. `revision` and `size_bytes` are
+    the write's.
+    """
 
     write: online_pb2.SessionWrite
     position: int
+    revision: int
+    size_bytes: int
 
 
 class History:
@@ -37,23 +41,27 @@ class History:
 
     def add(self, write: online_pb2.SessionWrite, *, position: int) -> None:
         """Puts the next accepted write."""
-        if self._writes and write.revision != self._writes[-1].write.revision + 1:
+        revision, size_bytes = write.revision, write.ByteSize()
+        if self._writes and revision != self._writes[-1].revision + 1:
             self._writes.clear()
             self._bytes = 0
-        self._writes.append(Accepted(write=write, position=position))
-        self._bytes += write.ByteSize()
+        self._writes.append(
+            Accepted(write=write, position=position, revision=revision, size_bytes=size_bytes)
+        )
+        self._bytes += size_bytes
         self._trim()
 
     def note_durable(self, revision: int) -> None:
         """Forgets what can no longer get lost."""
-        self._durable_revision = max(self._durable_revision, revision)
-        self._trim()
+        if revision > self._durable_revision:
+            self._durable_revision = revision
+            self._trim()
 
     def at(self, revision: int) -> Accepted | None:
         """The write that made a revision; None when it is not (or no longer) here."""
         if not self._writes:
             return None
-        index = revision - self._writes[0].write.revision
+        index = revision - self._writes[0].revision
         return self._writes[index] if 0 <= index < len(self._writes) else None
 
     def position_at(self, revision: int) -> int | None:
@@ -68,8 +76,8 @@ class History:
     def _trim(self) -> None:
         while len(self._writes) > 1 and (
             not self._keeps_many
-            or self._writes[1].write.revision <= self._durable_revision
+            or self._writes[1].revision <= self._durable_revision
             or len(self._writes) > MAX_WRITES
             or self._bytes > MAX_BYTES
         ):
-            self._bytes -= self._writes.popleft().write.ByteSize()
+            self._bytes -= self._writes.popleft().size_bytes

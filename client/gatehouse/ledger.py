@@ -70,17 +70,22 @@ class Ledger:
                 f"the write of revision {self.unanswered.revision} to session {self.session_id} has no "
                 "answer yet; repeat() sends it again, refresh() looks where the session stands"
             )
-        write = online_pb2.SessionWrite(
-            session_id=self.session_id,
-            incarnation=self._state.incarnation,
-            revision=self._state.revision + 1,
-            at=self._state.position if at is None else at,
-            tokens=None if tokens is None else online_pb2.TokenSequence(ids=tokens),
-            features=None if features is None else requests.feature_sequence(features),
-            outputs=outputs,
-        )
+        state = self._state
+        # Filled in place: with submessages as arguments it takes twice as long.
+        write = online_pb2.SessionWrite()
+        write.session_id = self.session_id
+        write.incarnation = state.incarnation
+        write.revision = state.revision + 1
+        write.at = state.position if at is None else at
         if text is not None:
             write.text = text
+        elif tokens is not None:
+            write.tokens.SetInParent()  # even without any token it is tokens that are put
+            write.tokens.ids.extend(tokens)
+        elif features is not None:
+            write.features.CopyFrom(requests.feature_sequence(features))
+        if outputs is not None:
+            write.outputs.CopyFrom(outputs)
         self.unanswered = write
         self._sent = False
         return write

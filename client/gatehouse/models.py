@@ -39,7 +39,8 @@ class Model:
     """A trained network with what belongs to it.
 
     When it is not `ready`, `failure` says in one line what to mend, and everything after it is empty. Exactly
-    one of `tokens` and `features` is set otherwise. `online` models run sessions.
+    one of `tokens` and `features` is set otherwise. `online` models run sessions. `reproducible` ones proved, as
+    they were loaded, that answers do not depend on what else the server computes, to the bit.
     """
 
     name: str
@@ -66,6 +67,8 @@ class Model:
     state_bytes: int
     load_seconds: float
     card: str
+    arithmetic: str
+    reproducible: bool
 
     @property
     def full_name(self) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import uuid
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gatehouse.v1 import offline_pb2, online_pb2
@@ -66,6 +66,7 @@ def classify_options(k: int | None, truncate: bool) -> offline_pb2.ClassifyOptio
     return offline_pb2.ClassifyOptions(k=k, truncate=truncate)
 
 
+@lru_cache(maxsize=256)  # callers ask for the same again and again; messages copy it
 def outputs(
     *, k: int | None, every_step: bool, scores: bool, vector: bool
 ) -> online_pb2.OutputOptions | None:
@@ -98,9 +99,9 @@ def set_timeout(
     operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
 ) -> None:
     """Tells the server after how long nobody waits for the operation any more."""
-    fraction, whole = math.modf(timeout_seconds)
-    operation.timeout.seconds = int(whole)
-    operation.timeout.nanos = int(fraction * 1e9)
+    timeout, seconds = operation.timeout, int(timeout_seconds)
+    timeout.seconds = seconds
+    timeout.nanos = int((timeout_seconds - seconds) * 1e9)
 
 
 def _request_id() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
@@ -34,7 +33,7 @@ class Stream:
     def __init__(self, stub: online_pb2_grpc.OnlineServiceStub, *, timeout_seconds: float) -> None:
         self._stub = stub
         self._timeout_seconds = timeout_seconds
-        self._exchange: Exchange[Future[online_pb2.StreamResult]] = Exchange()
+        self._exchange: Exchange[_Answer] = Exchange()
         self._changed = threading.Condition()
         self._line: _Line | None = None
         self._closed = False
@@ -108,21 +107,22 @@ class Stream:
     def _submit(
         self, operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
     ) -> online_pb2.StreamResult:
-        future: Future[online_pb2.StreamResult] = Future()
+        answer = _Answer()
         with self._changed:
             if self._closed:
                 raise RuntimeError("the stream is closed")
-            tag = self._exchange.submit(operation, timeout_seconds, future)
+            tag = self._exchange.submit(operation, timeout_seconds, answer)
             if self._line is None:
                 self._line = self._open()
             self._changed.notify_all()
         try:
-            result = future.result(timeout_seconds)
-        except TimeoutError:
-            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s") from None
+            result = answer.wait(timeout_seconds)
         finally:
-            with self._changed:
-                self._exchange.forget(tag)
+            if answer.result is None:
+                with self._changed:
+                    self._exchange.forget(tag)
+        if result is None:
+            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s")
         if result.HasField("status"):
             raise failures.from_status(result.status)
         return result
@@ -150,9 +150,9 @@ class Stream:
             for response in line.call:
                 with self._changed:
                     answered = [(self._exchange.claim(result.tag), result) for result in response.results]
-                for future, result in answered:
-                    if future is not None:
-                        future.set_result(result)
+                for answer, result in answered:
+                    if answer is not None:
+                        answer.give(result)
         except grpc.RpcError as error:
             status = failures.status_of(error)
         with self._changed:
@@ -160,11 +160,32 @@ class Stream:
             self._line = None
             left = self._exchange.abandon()
             self._changed.notify_all()
-        for future in left:
-            future.set_result(broken(status))
+        for answer in left:
+            answer.give(broken(status))
 
     def _seconds(self, timeout_seconds: float | None) -> float:
         return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+
+
+class _Answer:
+    """An answer that one thread waits for. `concurrent.futures.Future` does much more, at several times the cost."""
+
+    __slots__ = ("_given", "result")
+
+    def __init__(self) -> None:
+        self.result: online_pb2.StreamResult | None = None
+        self._given = threading.Lock()
+        self._given.acquire()
+
+    def give(self, result: online_pb2.StreamResult) -> None:
+        """Has the waiting thread go on. Once only."""
+        self.result = result
+        self._given.release()
+
+    def wait(self, timeout_seconds: float) -> online_pb2.StreamResult | None:
+        """The answer; None when it did not come in time."""
+        self._given.acquire(timeout=timeout_seconds)
+        return self.result
 
 
 class _Line:

@@ -75,14 +75,25 @@ class Settings(BaseSettings):
         default="auto", description="Where to compute: auto takes a GPU when there is one."
     )
     threads: Count = Field(
-        default=1, description="Threads of one torch operation; 1 has the steadiest latency."
+        default=1,
+        description="Threads that compute parts of a large online tick beside each other, on a CPU; each takes a core.",
     )
-    precision: Literal["float32", "int8"] = Field(
+    precision: Literal["float32", "int8", "bfloat16", "float16"] = Field(
         default="float32",
-        description="Of weights in matrix products: int8 is faster on a CPU and smaller, and less exact.",
+        description="Of factors in matrix products: int8 is smaller and less exact, on a CPU faster; "
+        "bfloat16 and float16 are for a GPU.",
+    )
+    tf32: bool = Field(
+        default=False,
+        description="On a GPU, round the factors of float32 products to 10 bits: faster, and other answers.",
+    )
+    reproducible: bool = Field(
+        default=False,
+        description="Answers that do not depend on the batch to the bit, also where that takes longer: on a GPU. "
+        "On a CPU they do not anyway, wherever that could be proved.",
     )
     fold_limit_bytes: int = Field(
-        default=134_217_728, ge=0, description="Most bytes of precomputed input tables per model."
+        default=201_326_592, ge=0, description="Most bytes of precomputed input tables per model."
     )
 
     max_sessions: Count = Field(

@@ -88,6 +88,8 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
             fingerprint="00" * 32,
             memory_bytes=168,
             card="# keyboard\n\nTen words.",
+            arithmetic="float32",
+            reproducible=True,
         )
         topics = model_pb2.Model(
             name="topics",
@@ -101,6 +103,7 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
             pooling=["last"],
             tokens=model_pb2.TokenInput(vocabulary_size=10, accepts_text=True),
             labels=LABELS,
+            arithmetic="bfloat16",
         )
         broken = model_pb2.Model(
             name="broken",

@@ -36,6 +36,14 @@ def test_show_has_parameters_and_formulas(server: FakeServer) -> None:
     )
 
 
+def test_show_tells_the_arithmetic_and_claims_no_more_than_was_proved(server: FakeServer) -> None:
+    """Answers are called reproducible only where the server says so."""
+    proved = run("models", "show", "keyboard", target=server.target).stdout.splitlines()
+    assert "arithmetic   float32, answers reproducible to the bit" in proved
+    other = run("models", "show", "topics", target=server.target).stdout.splitlines()
+    assert "arithmetic   bfloat16" in other
+
+
 def test_show_of_no_model_says_where_to_look(server: FakeServer) -> None:
     """An unknown name points at `models list`, exit code 2."""
     result = run("models", "show", "nope", target=server.target)

@@ -41,6 +41,7 @@ async def test_a_language_model_is_described(registry: Registry) -> None:
     assert sum(matrix.count for matrix in model.parameters) == model.parameter_count > 0
     assert all(matrix.formula for matrix in model.parameters)
     assert model.state_bytes == (32 + 16) * 4
+    assert (model.arithmetic, model.reproducible) == ("float32", True)
     assert len(model.fingerprint) == 64
     assert model.card.startswith("# keyboard")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from gatehouse.v1 import online_pb2, online_pb2_grpc
 from gatehouse_server.engine.observer import Happening
+from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import InvalidInput, Overloaded
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.results import StepOutput, WriteResult
@@ -74,6 +75,27 @@ async def test_what_one_tick_finishes_leaves_in_one_message(registry: Registry) 
             (5, "b"),
             (-7, "c"),
         ]
+
+
+async def test_operations_say_which_connection_they_come_from(registry: Registry) -> None:
+    """Streams and single calls of a connection have the same name, another connection has another."""
+    async with streaming(registry) as (on, call):
+        clients: list[str] = []
+
+        def play(ticket: Ticket) -> WriteResult:
+            clients.append(ticket.client)
+            return write_result()
+
+        on.engine.play = play
+        await call.write(request(write(1)))
+        await received(call)
+        alone = ONLINE.WriteRequest(write={"session_id": "s", "at": 0})
+        await online_pb2_grpc.OnlineServiceStub(on.channel).Write(alone)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{on.port}", options=options) as other:
+            await online_pb2_grpc.OnlineServiceStub(other).Write(alone)
+        assert clients[0]
+        assert clients[0] == clients[1] != clients[2]
 
 
 async def test_a_bad_operation_fails_alone(registry: Registry) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 from weakref import WeakValueDictionary
 
 import grpc
@@ -21,6 +21,9 @@ from gatehouse.ledger import Ledger
 from gatehouse.results import Suggestions
 from gatehouse.v1 import online_pb2, online_pb2_grpc
 
+_Answer: TypeAlias = "asyncio.Future[online_pb2.StreamResult | None]"
+"""None stands for an answer that did not come in time."""
+
 
 class Stream:
     """Operations of many sessions on one connection. Made by `Client.stream`; use it as a context manager.
@@ -34,7 +37,7 @@ class Stream:
     def __init__(self, stub: online_pb2_grpc.OnlineServiceAsyncStub, *, timeout_seconds: float) -> None:
         self._stub = stub
         self._timeout_seconds = timeout_seconds
-        self._exchange: Exchange[asyncio.Future[online_pb2.StreamResult]] = Exchange()
+        self._exchange: Exchange[_Answer] = Exchange()
         self._changed = asyncio.Event()
         self._line: asyncio.Task[None] | None = None
         self._closed = False
@@ -113,18 +116,21 @@ class Stream:
     ) -> online_pb2.StreamResult:
         if self._closed:
             raise RuntimeError("the stream is closed")
-        future: asyncio.Future[online_pb2.StreamResult] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: _Answer = loop.create_future()
         tag = self._exchange.submit(operation, timeout_seconds, future)
         if self._line is None or self._line.done():
             self._line = asyncio.create_task(self._run(), name="gatehouse-stream")
         self._changed.set()
+        # A plain timer: `asyncio.timeout` costs several times as much, and this runs once for each write.
+        expiry = loop.call_later(timeout_seconds, _settle, future, None)
         try:
-            async with asyncio.timeout(timeout_seconds):
-                result = await future
-        except TimeoutError:
-            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s") from None
+            result = await future
         finally:
+            expiry.cancel()
             self._exchange.forget(tag)
+        if result is None:
+            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s")
         if result.HasField("status"):
             raise failures.from_status(result.status)
         return result
@@ -135,11 +141,12 @@ class Stream:
         sender = asyncio.create_task(self._send(call))
         status = status_pb2.Status()
         try:
+            claim = self._exchange.claim
             async for response in call:
                 for result in response.results:
-                    future = self._exchange.claim(result.tag)
-                    if future is not None and not future.done():
-                        future.set_result(result)
+                    future = claim(result.tag)
+                    if future is not None:
+                        _settle(future, result)
         except grpc.RpcError as error:
             status = failures.status_of(error)
         finally:
@@ -147,8 +154,7 @@ class Stream:
             sender.cancel()
             call.cancel()
             for future in self._exchange.abandon():
-                if not future.done():
-                    future.set_result(broken(status))
+                _settle(future, broken(status))
 
     async def _send(
         self, call: aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
@@ -165,3 +171,9 @@ class Stream:
 
     def _seconds(self, timeout_seconds: float | None) -> float:
         return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+
+
+def _settle(future: _Answer, result: online_pb2.StreamResult | None) -> None:
+    """Tells whoever waits, if somebody still does."""
+    if not future.done():
+        future.set_result(result)

@@ -80,6 +80,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         facts.append(("labels", ", ".join(model.labels)))
     facts += [
         ("fingerprint", model.fingerprint),
+        ("arithmetic", _arithmetic(model)),
         ("memory", f"{_megabytes(model.memory_bytes)}, loaded in {model.load_seconds:.2f} s"),
     ]
     if model.online:
@@ -97,6 +98,10 @@ def _cell(model: Model) -> str:
     projection = f", projected to {model.projection_size}" if model.projection_size else ""
     directions = f", both directions ({model.merge})" if model.bidirectional else ""
     return f"{model.cell} {size}{projection}{directions}"
+
+
+def _arithmetic(model: Model) -> str:
+    return model.arithmetic + (", answers reproducible to the bit" if model.reproducible else "")
 
 
 def _input(model: Model) -> str:

@@ -161,6 +161,8 @@ class Model(_message.Message):
     STATE_BYTES_FIELD_NUMBER: _builtins.int
     LOAD_DURATION_FIELD_NUMBER: _builtins.int
     CARD_FIELD_NUMBER: _builtins.int
+    ARITHMETIC_FIELD_NUMBER: _builtins.int
+    REPRODUCIBLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, as `keyboard`."""
     version: _builtins.str
@@ -197,6 +199,10 @@ class Model(_message.Message):
     """Bytes of one session's state. 0 when it can't run online."""
     card: _builtins.str
     """The model's card, Markdown."""
+    arithmetic: _builtins.str
+    """How matrix products are computed: `float32`, `tf32`, `int8`, `bfloat16` or `float16`. States belong to it."""
+    reproducible: _builtins.bool
+    """True when answers proved, as the model was loaded, not to depend on what else is computed, to the bit."""
     @_builtins.property
     def pooling(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """How steps are pooled: `last`, `mean`, `max`, in order. Empty: an output per step."""
@@ -248,10 +254,12 @@ class Model(_message.Message):
         state_bytes: _builtins.int = ...,
         load_duration: _duration_pb2.Duration | None = ...,
         card: _builtins.str = ...,
+        arithmetic: _builtins.str = ...,
+        reproducible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "input", b"input", "load_duration", b"load_duration", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bidirectional", b"bidirectional", "card", b"card", "cell", b"cell", "description", b"description", "failure", b"failure", "features", b"features", "fingerprint", b"fingerprint", "hidden_size", b"hidden_size", "input", b"input", "labels", b"labels", "layers", b"layers", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "merge", b"merge", "name", b"name", "online", b"online", "parameter_count", b"parameter_count", "parameters", b"parameters", "pooling", b"pooling", "projection_size", b"projection_size", "state_bytes", b"state_bytes", "status", b"status", "task", b"task", "tokens", b"tokens", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arithmetic", b"arithmetic", "bidirectional", b"bidirectional", "card", b"card", "cell", b"cell", "description", b"description", "failure", b"failure", "features", b"features", "fingerprint", b"fingerprint", "hidden_size", b"hidden_size", "input", b"input", "labels", b"labels", "layers", b"layers", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "merge", b"merge", "name", b"name", "online", b"online", "parameter_count", b"parameter_count", "parameters", b"parameters", "pooling", b"pooling", "projection_size", b"projection_size", "reproducible", b"reproducible", "state_bytes", b"state_bytes", "status", b"status", "task", b"task", "tokens", b"tokens", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["tokens", "features"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015

@@ -44,10 +44,14 @@ class RequestMetrics(Collector):
 
     def operations(self, finished: Sequence[Finished]) -> None:
         """Operations were answered, each alone or as part of a stream."""
+        for kind, code, seconds in finished:
+            self.answered(kind, code, (seconds,))
+
+    def answered(self, kind: Operation, code: str, seconds: Sequence[float]) -> None:
+        """Operations of one kind were answered with one code, this many seconds after they arrived."""
         with self._lock:
-            for kind, code, seconds in finished:
-                self._operations[kind, code] = self._operations.get((kind, code), 0) + 1
-                self._result_seconds[kind].add(seconds)
+            self._operations[kind, code] = self._operations.get((kind, code), 0) + len(seconds)
+            self._result_seconds[kind].add_all(seconds)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing ahead of time."""

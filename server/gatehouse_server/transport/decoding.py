@@ -6,6 +6,9 @@ allowed; paths are relative to the message that is decoded.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NoReturn
+
 import numpy as np
 from gatehouse.v1 import online_pb2
 
@@ -39,13 +42,20 @@ def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int) -> Writ
     """A write. Raises InvalidInput."""
     session_id = write.session_id
     check_session_id(session_id)
-    revision = write.revision if write.HasField("revision") else None
-    incarnation = write.incarnation if write.HasField("incarnation") else None
-    at = write.at if write.HasField("at") else None
-    if at is not None:
+    # Only 0 may stand for an absent field, and asking costs more than reading.
+    incarnation: int | None = write.incarnation
+    if not incarnation and not write.HasField("incarnation"):
+        incarnation = None
+    revision: int | None = write.revision
+    if not revision and not write.HasField("revision"):
+        revision = None
+    at: int | None = write.at
+    if not at and not write.HasField("at"):
+        at = None
+    if at is not None and at < 0:
         check_position(at)
-    if revision is not None:
-        _check_revision(revision, incarnation, at)
+    if revision is not None and (revision < 1 or incarnation is None or at is None):
+        _refuse_revision(revision, incarnation, at)
     return Write(
         session_id=session_id,
         incarnation=incarnation,
@@ -78,12 +88,6 @@ def decode_suggestion(suggestion: online_pb2.TextSuggestion, *, max_text_bytes: 
     )
 
 
-def session_of(operation: online_pb2.StreamOperation) -> str | None:
-    """The session that an operation names, whatever its kind."""
-    session_id = operation.write.session_id or operation.suggest.session_id
-    return session_id or None
-
-
 def refused_write(write: online_pb2.SessionWrite, error: GatehouseError) -> RefusedWrite:
     """A write that could not be decoded, to be answered in its session's order."""
     return RefusedWrite(
@@ -98,7 +102,7 @@ def decode_timeout(message: online_pb2.SessionWrite | online_pb2.TextSuggestion)
     return positive_seconds(message.timeout, "timeout") if message.HasField("timeout") else None
 
 
-def _check_revision(revision: int, incarnation: int | None, at: int | None) -> None:
+def _refuse_revision(revision: int, incarnation: int | None, at: int | None) -> NoReturn:
     violations = []
     if revision < 1:
         violations.append(
@@ -114,11 +118,10 @@ def _check_revision(revision: int, incarnation: int | None, at: int | None) -> N
         violations.append(
             FieldViolation(field="at", description="required together with `revision`, got none")
         )
-    if violations:
-        raise InvalidInput(
-            "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
-            violations=tuple(violations),
-        )
+    raise InvalidInput(
+        "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
+        violations=tuple(violations),
+    )
 
 
 def _inputs(
@@ -131,7 +134,7 @@ def _inputs(
             raise InvalidInput.of_field(
                 "tokens.ids", "expected at least one token id, got none", reason="EMPTY_INPUT"
             )
-        return np.fromiter(ids, np.int64, len(ids))
+        return np.array(ids[:], np.int64)  # the slice is a list, which numpy takes in sooner than the field
     if kind == "text":
         text = write.text
         if not text:
@@ -150,11 +153,16 @@ def _inputs(
 
 
 def _outputs(outputs: online_pb2.OutputOptions) -> OutputRequest:
-    k = None
-    if outputs.HasField("k"):
-        k = outputs.k
+    k: int | None = outputs.k
+    if not k and not outputs.HasField("k"):
+        k = None
+    return _output_request(k, outputs.steps, outputs.scores, outputs.vector)
+
+
+@lru_cache(maxsize=256)  # clients ask for the same again and again
+def _output_request(k: int | None, steps: int, scores: bool, vector: bool) -> OutputRequest:
+    if k is not None:
         check_k(k, "outputs.k")
-    steps = outputs.steps
     if steps not in (
         online_pb2.OUTPUT_STEPS_UNSPECIFIED,
         online_pb2.OUTPUT_STEPS_LAST,
@@ -163,9 +171,4 @@ def _outputs(outputs: online_pb2.OutputOptions) -> OutputRequest:
         raise InvalidInput.of_field(
             "outputs.steps", f"expected OUTPUT_STEPS_LAST or OUTPUT_STEPS_EVERY, got {steps}"
         )
-    return OutputRequest(
-        k=k,
-        every_step=steps == online_pb2.OUTPUT_STEPS_EVERY,
-        scores=outputs.scores,
-        vector=outputs.vector,
-    )
+    return OutputRequest(k=k, every_step=steps == online_pb2.OUTPUT_STEPS_EVERY, scores=scores, vector=vector)

@@ -12,18 +12,20 @@ _NANOS = 1_000_000_000
 
 def fill_duration(duration: Duration, seconds: float) -> None:
     """Writes a span of at least 0 seconds. Protobuf's own converters cost several times as much."""
-    nanos = max(0, round(seconds * _NANOS))
-    if nanos < _NANOS:
+    nanos = int(seconds * _NANOS + 0.5)
+    if 0 < nanos < _NANOS:
         duration.nanos = nanos
-    else:
+    elif nanos > 0:
         duration.seconds, duration.nanos = divmod(nanos, _NANOS)
-    if not nanos:
+    else:
         duration.SetInParent()
 
 
 def fill_timestamp(timestamp: Timestamp, seconds: float) -> None:
     """Writes a moment, in seconds since 1970."""
-    timestamp.seconds, timestamp.nanos = divmod(round(seconds * _NANOS), _NANOS)
+    whole = int(seconds)
+    timestamp.seconds = whole
+    timestamp.nanos = int((seconds - whole) * _NANOS)
 
 
 def positive_seconds(duration: Duration, field: str) -> float:

@@ -26,10 +26,12 @@ _DURABILITIES: Mapping[results.Durability, session_pb2.Durability.ValueType] = M
 )
 
 
-def fill_write_result(message: online_pb2.WriteResult, result: results.WriteResult) -> None:
-    """The answer to a write."""
+def fill_write_result(
+    message: online_pb2.WriteResult, result: results.WriteResult, now_unix_seconds: float | None = None
+) -> None:
+    """The answer to a write. `now_unix_seconds` as in `fill_state`."""
     message.session_id = result.session_id
-    fill_state(message.state, result.state)
+    fill_state(message.state, result.state, now_unix_seconds)
     for step in result.steps:
         _fill_step(message.steps.add(), step)
     if result.scores is not None:
@@ -41,10 +43,12 @@ def fill_write_result(message: online_pb2.WriteResult, result: results.WriteResu
     fill_timing(message.timing, result.timing)
 
 
-def fill_suggest_result(message: online_pb2.SuggestResult, result: results.SuggestResult) -> None:
-    """The answer to a suggestion."""
+def fill_suggest_result(
+    message: online_pb2.SuggestResult, result: results.SuggestResult, now_unix_seconds: float | None = None
+) -> None:
+    """The answer to a suggestion. `now_unix_seconds` as in `fill_state`."""
     message.session_id = result.session_id
-    fill_state(message.state, result.state)
+    fill_state(message.state, result.state, now_unix_seconds)
     add = message.suggestions.add
     for suggestion in result.suggestions:
         add(text=suggestion.text, log_probability=suggestion.log_probability)
@@ -83,8 +87,10 @@ def fill_export(message: online_pb2.ExportSessionResponse, export: results.Sessi
     fill_session(message.session, export.view)
 
 
-def fill_state(message: session_pb2.SessionState, state: results.SessionState) -> None:
-    """Where a session stands; the moment of expiry is counted from now."""
+def fill_state(
+    message: session_pb2.SessionState, state: results.SessionState, now_unix_seconds: float | None = None
+) -> None:
+    """Where a session stands. The moment of expiry is counted from now, which whoever has many may tell."""
     message.incarnation = state.incarnation
     message.revision = state.revision
     message.position = state.position
@@ -92,7 +98,9 @@ def fill_state(message: session_pb2.SessionState, state: results.SessionState) -
         message.oldest_restorable_position = state.oldest_restorable_position
     if state.durable_revision:
         message.durable_revision = state.durable_revision
-    fill_timestamp(message.expire_time, time.time() + state.expires_in_seconds)
+    if now_unix_seconds is None:
+        now_unix_seconds = time.time()
+    fill_timestamp(message.expire_time, now_unix_seconds + state.expires_in_seconds)
 
 
 def fill_timing(message: online_pb2.Timing, timing: results.Timing) -> None:

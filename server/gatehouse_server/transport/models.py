@@ -85,6 +85,8 @@ def _loaded(model: LoadedModel) -> model_pb2.Model:
         memory_bytes=model.memory_bytes,
         state_bytes=model.network.layout.bytes_per_row if model.online else 0,
         card=model.card,
+        arithmetic=model.network.arithmetic.name,
+        reproducible=model.network.reproducible,
     )
     fill_duration(message.load_duration, model.load_seconds)
     if isinstance(config.input, TokenInput):

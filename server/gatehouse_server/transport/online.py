@@ -21,6 +21,7 @@ from gatehouse_server.transport.encoding import (
     fill_suggest_result,
     fill_write_result,
 )
+from gatehouse_server.transport.identity import CalledBy, client_of
 from gatehouse_server.transport.online_stream import OnlineStream, StreamCall, StreamLimits
 from gatehouse_server.transport.replies import ask, shortest
 from gatehouse_server.transport.session_decoding import (
@@ -68,6 +69,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
             limits=self._limits,
             observer=self._observer,
             metrics=self._metrics,
+            client=client_of(cast(CalledBy, context)),
         )
         await stream.converse(self._departure)
 
@@ -187,6 +189,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
                 self._observer,
                 operation,
                 remaining_seconds=shortest(timeout_seconds, context.time_remaining()),
+                client=client_of(cast(CalledBy, context)),
             )
         except BaseException as error:
             code = code_of(error).name

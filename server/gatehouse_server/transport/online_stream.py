@@ -6,9 +6,10 @@ counted, when nobody is there to read them.
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gatehouse.v1 import online_pb2
 
@@ -18,14 +19,13 @@ from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import GatehouseError, InvalidInput
 from gatehouse_server.sessions.operations import RefusedWrite, Suggest, Write
 from gatehouse_server.sessions.results import SuggestResult, WriteResult
-from gatehouse_server.telemetry.request_metrics import Finished, Operation, RequestMetrics
+from gatehouse_server.telemetry.request_metrics import Operation, RequestMetrics
 from gatehouse_server.transport.decoding import (
     DEFAULT_MAX_TEXT_BYTES,
     decode_suggestion,
     decode_timeout,
     decode_write,
     refused_write,
-    session_of,
 )
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.encoding import fill_suggest_result, fill_write_result, weight_bytes
@@ -53,19 +53,18 @@ class StreamLimits:
 class StreamCall(Protocol):
     """What is needed of gRPC's context."""
 
-    async def read(self) -> object: ...
-    async def write(self, message: online_pb2.StreamResponse) -> None: ...
+    def read(self) -> Coroutine[Any, Any, object]: ...
+    def write(self, message: online_pb2.StreamResponse) -> Coroutine[Any, Any, object]: ...
     def time_remaining(self) -> float | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """An operation that was read: what is needed to answer it."""
+class _Asked(NamedTuple):
+    """An operation that was read: what is needed to answer it. A tuple, since one is made for each step."""
 
     tag: int
-    kind: Operation
-    session_id: str | None
-    path: str
+    kind: str | None
+    session_id: str
+    place: int
     received_seconds: float
 
 
@@ -80,20 +79,22 @@ class OnlineStream:
         limits: StreamLimits,
         observer: Observer,
         metrics: RequestMetrics,
+        client: str,
     ) -> None:
         self._call = call
         self._engine = engine
         self._limits = limits
         self._observer = observer
         self._metrics = metrics
+        self._client = client
         remaining = call.time_remaining()
         self._deadline_seconds = None if remaining is None else engine.clock() + remaining
         self._asked: dict[int, _Asked] = {}
         self._next_tag = 0
-        self._per_session: Counter[str] = Counter()
+        self._unanswered_of: dict[str, int] = {}
         self._turned_away = TurnedAway()
         self._outbox = Outbox(online_pb2.StreamResponse, call.write)
-        self._finished: list[Finished] = []
+        self._answers: list[tuple[_Asked, object]] = []
         self._read_all = False
         self._gone = False
 
@@ -113,27 +114,33 @@ class OnlineStream:
     def add(self, tag: int, outcome: object) -> None:
         """Takes the answer of the engine to one operation."""
         asked = self._asked.pop(tag)
-        if asked.session_id is not None:
-            self._per_session[asked.session_id] -= 1
-            if not self._per_session[asked.session_id]:
-                del self._per_session[asked.session_id]
-        if self._gone:
-            self._observer.happened(Happening.DROPPED_CANCELLED)
-        else:
-            self._append(asked, outcome)
+        session_id = asked.session_id
+        if session_id:
+            unanswered = self._unanswered_of[session_id] - 1
+            if unanswered:
+                self._unanswered_of[session_id] = unanswered
+            else:
+                del self._unanswered_of[session_id]
+        self._answers.append((asked, outcome))
 
     def flush(self) -> None:
-        """All answers of a tick were added: the writer sends them as one message."""
-        if self._finished:
-            self._metrics.operations(self._finished)
-            self._finished.clear()
+        """All answers of a tick were added: they leave as one message, at once if no other is under way."""
+        answers, self._answers = self._answers, []
+        if self._gone:
+            if answers:
+                self._observer.happened(Happening.DROPPED_CANCELLED, len(answers))
+            return
+        if answers:
+            self._put_into_words(answers)
         self._outbox.wake()
 
     async def _read(self) -> None:
+        read, has_room = self._call.read, self._has_room
         try:
             while True:
-                await self._room(None)
-                request = await self._call.read()
+                if not has_room(""):
+                    await self._room("")
+                request = await read()
                 if not isinstance(request, online_pb2.StreamRequest):
                     return  # the end: half-closed, or cancelled, which looks the same
                 await self._take(request)
@@ -147,55 +154,60 @@ class OnlineStream:
     async def _take(self, request: online_pb2.StreamRequest) -> None:
         """Submits the operations of a message, as many at once as there is room for."""
         tickets: list[Ticket] = []
+        now_seconds = self._engine.clock()
         for index, operation in enumerate(request.operations):
-            now_seconds = self._engine.clock()
             kind = operation.WhichOneof("operation")
-            asked = _Asked(
-                operation.tag,
-                "suggest" if kind == "suggest" else "write",
-                session_of(operation),
-                f"operations[{index}].{kind}." if kind else f"operations[{index}].",
-                now_seconds,
-            )
-            if not self._has_room(asked.session_id):
+            # Of no kind, it has an empty suggestion.
+            session_id = operation.write.session_id if kind == "write" else operation.suggest.session_id
+            if not self._has_room(session_id):
                 self._submit(tickets)
                 tickets = []
-                await self._room(asked.session_id)
-            tag = self._register(asked)
+                await self._room(session_id)
+                now_seconds = self._engine.clock()
+            tag = self._next_tag
+            self._next_tag = tag + 1
+            self._asked[tag] = _Asked(operation.tag, kind, session_id, index, now_seconds)
+            if session_id:
+                self._unanswered_of[session_id] = self._unanswered_of.get(session_id, 0) + 1
             try:
-                decoded, timeout_seconds = self._decode(operation, kind)
+                decoded, deadline_seconds = self._decode(operation, kind, session_id, now_seconds)
             except GatehouseError as error:
                 if kind != "write":
                     self.add(tag, error)
                     self.flush()
                     continue
-                decoded, timeout_seconds = refused_write(operation.write, error), None
+                decoded, deadline_seconds = refused_write(operation.write, error), self._deadline_seconds
             tickets.append(
                 Ticket(
                     operation=decoded,
                     sink=self,
                     tag=tag,
                     received_seconds=now_seconds,
-                    deadline_seconds=shortest(
-                        self._deadline_seconds,
-                        None if timeout_seconds is None else now_seconds + timeout_seconds,
-                    ),
+                    deadline_seconds=deadline_seconds,
+                    client=self._client,
                 )
             )
         self._submit(tickets)
 
     def _decode(
-        self, operation: online_pb2.StreamOperation, kind: str | None
+        self, operation: online_pb2.StreamOperation, kind: str | None, session_id: str, now_seconds: float
     ) -> tuple[Write | Suggest | RefusedWrite, float | None]:
-        limit = self._limits.max_text_bytes
+        """The operation, and until when it may begin."""
+        message: online_pb2.SessionWrite | online_pb2.TextSuggestion
+        decoded: Write | Suggest
         if kind == "write":
-            self._turned_away.check(operation.write)
-            return decode_write(operation.write, max_text_bytes=limit), decode_timeout(operation.write)
-        if kind == "suggest":
-            return decode_suggestion(operation.suggest, max_text_bytes=limit), decode_timeout(
-                operation.suggest
-            )
-        raise InvalidInput.of_field("operation", "expected `write` or `suggest`, got neither")
+            message = operation.write
+            self._turned_away.check(session_id, message)
+            decoded = decode_write(message, max_text_bytes=self._limits.max_text_bytes)
+        elif kind == "suggest":
+            message = operation.suggest
+            decoded = decode_suggestion(message, max_text_bytes=self._limits.max_text_bytes)
+        else:
+            raise InvalidInput.of_field("operation", "expected `write` or `suggest`, got neither")
+        timeout_seconds = decode_timeout(message)
+        if timeout_seconds is None:
+            return decoded, self._deadline_seconds
+        return decoded, shortest(self._deadline_seconds, now_seconds + timeout_seconds)
 
     def _submit(self, tickets: list[Ticket]) -> None:
         if not tickets:
@@ -209,40 +221,57 @@ class OnlineStream:
                 self.add(ticket.tag, error)
             self.flush()
 
-    def _register(self, asked: _Asked) -> int:
-        tag = self._next_tag
-        self._next_tag += 1
-        self._asked[tag] = asked
-        if asked.session_id is not None:
-            self._per_session[asked.session_id] += 1
-        return tag
-
-    def _has_room(self, session_id: str | None) -> bool:
-        limits = self._limits
+    def _has_room(self, session_id: str) -> bool:
+        limits, outbox = self._limits, self._outbox
         return (
-            len(self._asked) + self._outbox.unwritten < limits.max_unanswered
-            and self._outbox.unwritten_bytes < limits.max_unwritten_bytes
-            and (session_id is None or self._per_session[session_id] < limits.max_unanswered_per_session)
+            len(self._asked) + outbox.unwritten < limits.max_unanswered
+            and outbox.unwritten_bytes < limits.max_unwritten_bytes
+            and self._unanswered_of.get(session_id, 0) < limits.max_unanswered_per_session
         )
 
-    async def _room(self, session_id: str | None) -> None:
+    async def _room(self, session_id: str) -> None:
         await self._outbox.room(lambda: self._has_room(session_id))
 
-    def _append(self, asked: _Asked, outcome: object) -> None:
-        result = self._outbox.message_for(weight_bytes(outcome)).results.add()
+    def _put_into_words(self, answers: list[tuple[_Asked, object]]) -> None:
+        """Puts answers into messages. What is the same for all of a tick, the time, is looked at once."""
+        now_seconds, now_unix_seconds = self._engine.clock(), time.time()
+        message_for = self._outbox.message_for
+        message, add = None, None
+        seconds: dict[tuple[Operation, str], list[float]] = {}
+        for asked, outcome in answers:
+            place = message_for(weight_bytes(outcome))
+            if place is not message or add is None:
+                message, add = place, place.results.add
+            code = self._fill(add(), asked, outcome, now_unix_seconds)
+            kind: Operation = "write" if asked.kind == "write" else "suggest"
+            spans = seconds.get((kind, code))
+            if spans is None:
+                spans = seconds[kind, code] = []
+            spans.append(now_seconds - asked.received_seconds)
+        for (kind, code), spans in seconds.items():
+            self._metrics.answered(kind, code, spans)
+
+    def _fill(
+        self, result: online_pb2.StreamResult, asked: _Asked, outcome: object, now_unix_seconds: float
+    ) -> str:
+        """Puts one answer into words, and returns the name of its code."""
         result.tag = asked.tag
-        code = "OK"
         try:
             if isinstance(outcome, WriteResult):
-                fill_write_result(result.write, outcome)
-            elif isinstance(outcome, SuggestResult):
-                fill_suggest_result(result.suggest, outcome)
-            elif isinstance(outcome, BaseException):
-                code = fill_status(result.status, outcome, path=asked.path)
-            else:
-                raise TypeError(f"the engine answered {type(outcome).__name__}")
+                fill_write_result(result.write, outcome, now_unix_seconds)
+                return "OK"
+            if isinstance(outcome, SuggestResult):
+                fill_suggest_result(result.suggest, outcome, now_unix_seconds)
+                return "OK"
+            if isinstance(outcome, BaseException):
+                field = (
+                    f"operations[{asked.place}].{asked.kind}."
+                    if asked.kind
+                    else f"operations[{asked.place}]."
+                )
+                return fill_status(result.status, outcome, path=field)
+            raise TypeError(f"the engine answered {type(outcome).__name__}")
         except Exception as error:  # one result that cannot be put into words must not cost the stream
             result.Clear()
             result.tag = asked.tag
-            code = fill_status(result.status, error)
-        self._finished.append((asked.kind, code, self._engine.clock() - asked.received_seconds))
+            return fill_status(result.status, error)

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from gatehouse_server.transport.begun import Begun
 
 Message = TypeVar("Message")
 
@@ -28,18 +30,21 @@ class _Outgoing(Generic[Message]):
 class Outbox(Generic[Message]):
     """What was answered and not yet written. Belongs to one event loop.
 
-    While a write is under way, further results gather in the next message, so a slow connection gets fewer
-    and larger ones. `unwritten` and `unwritten_bytes` count what the connection has not taken yet.
+    A message is written at once when no other is under way. While one is, further results gather in the next, so a
+    slow connection gets fewer and larger ones. `unwritten` and `unwritten_bytes` count what the connection has not
+    taken yet.
     """
 
     def __init__(
-        self, new_message: Callable[[], Message], write: Callable[[Message], Awaitable[object]]
+        self, new_message: Callable[[], Message], write: Callable[[Message], Coroutine[Any, Any, object]]
     ) -> None:
         self._new_message = new_message
         self._write = write
         self._outgoing: deque[_Outgoing[Message]] = deque()
-        self._ready = asyncio.Event()
+        self._under_way: _Outgoing[Message] | None = None
         self._room = asyncio.Event()
+        self._is_last: Callable[[], bool] = lambda: False
+        self._all_written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.unwritten = 0
         self.unwritten_bytes = 0
 
@@ -57,8 +62,9 @@ class Outbox(Generic[Message]):
 
     def wake(self) -> None:
         """Something changed: results to write, room for more, or nothing more to come."""
-        self._ready.set()
         self._room.set()
+        if self._under_way is None and not self._all_written.done():
+            self._write_next()
 
     async def room(self, is_room: Callable[[], bool]) -> None:
         """Waits until there is room."""
@@ -67,15 +73,28 @@ class Outbox(Generic[Message]):
             await self._room.wait()
 
     async def write_all(self, is_last: Callable[[], bool]) -> None:
-        """Writes what comes until everything is written and `is_last` tells that nothing more will."""
-        while True:
-            self._ready.clear()
-            while self._outgoing:
-                outgoing = self._outgoing.popleft()
-                await self._write(outgoing.message)
-                self.unwritten -= outgoing.results
-                self.unwritten_bytes -= outgoing.weight_bytes
-                self._room.set()
-            if is_last():
-                return
-            await self._ready.wait()
+        """Waits until everything is written and `is_last` tells that nothing more will come. Raises what made a
+        write fail, after which nothing is written.
+        """
+        self._is_last = is_last
+        self.wake()
+        await self._all_written
+
+    def _write_next(self) -> None:
+        if self._outgoing:
+            self._under_way = self._outgoing.popleft()
+            Begun(self._write(self._under_way.message), self._written)
+        elif self._is_last():
+            self._all_written.set_result(None)
+
+    def _written(self, failure: BaseException | None) -> None:
+        written, self._under_way = self._under_way, None
+        assert written is not None, "only what was under way is written"
+        if self._all_written.done():  # cancelled: nobody reads any more
+            return
+        if failure is not None:
+            self._all_written.set_exception(failure)
+            return
+        self.unwritten -= written.results
+        self.unwritten_bytes -= written.weight_bytes
+        self.wake()

@@ -29,12 +29,17 @@ class FutureSink:
 
 
 async def ask(
-    engine: Engine, observer: Observer, operation: object, *, remaining_seconds: float | None
+    engine: Engine,
+    observer: Observer,
+    operation: object,
+    *,
+    remaining_seconds: float | None,
+    client: str = "",
 ) -> object:
     """Has the engine do one operation and returns its result, or raises what went wrong.
 
-    `remaining_seconds` is how long the operation may wait before it is begun. When the caller is cancelled,
-    the operation goes on and its answer is dropped.
+    `remaining_seconds` is how long the operation may wait before it is begun, `client` whose it is. When the
+    caller is cancelled, the operation goes on and its answer is dropped.
     """
     now_seconds = engine.clock()
     if remaining_seconds is not None and remaining_seconds <= 0:
@@ -48,6 +53,7 @@ async def ask(
             tag=0,
             received_seconds=now_seconds,
             deadline_seconds=None if remaining_seconds is None else now_seconds + remaining_seconds,
+            client=client,
         )
     )
     outcome = await sink.future

@@ -30,12 +30,14 @@ class TurnedAway:
         if len(self._first) > _REMEMBERED:
             self._first.popitem(last=False)
 
-    def check(self, write: online_pb2.SessionWrite) -> None:
-        """Raises PrecedingWriteRefused for a write behind one that was turned away, until that one comes again."""
-        first = self._first.get(write.session_id)
+    def check(self, session_id: str, write: online_pb2.SessionWrite) -> None:
+        """Raises PrecedingWriteRefused for a write of this session behind one that was turned away, until that one
+        comes again.
+        """
+        first = self._first.get(session_id)
         if first is None or not write.HasField("revision"):
             return
         incarnation, revision = first
         if write.incarnation == incarnation and write.revision > revision:
             raise PrecedingWriteRefused(f"a write before this one was refused. Send revision {revision} next")
-        del self._first[write.session_id]
+        del self._first[session_id]
