@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 
 from benchmarks.cannot_run import CannotRunError
-from benchmarks.online import gatehouse_command
+from benchmarks.server_process import gatehouse_command
 
 _START_SECONDS = 120.0
 _BROKEN = [sys.executable, "-m", "benchmarks.chaos_server_without_duplicate_check"]

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
+from gatehouse_server.engine.graphs import CudaGraphs
+from gatehouse_server.network.arithmetic import Arithmetic
 from gatehouse_server.network.spec import NetworkSpec
 from torch import Tensor
 
 TILE_ROWS = 128
+REPEATS_ON_GPU = 20
+"""A GPU's ways are launched so often before it is waited for, so that the launch is not what is measured."""
+
+_HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """`call` does what is needed so many times; it belongs to `kind`, `bytes` or `products`."""
+
+    kind: str
+    call: Callable[[], object]
+    times: int = 1
 
 
 def products_of(spec: NetworkSpec) -> list[tuple[int, int]]:
@@ -28,27 +44,57 @@ def products_of(spec: NetworkSpec) -> list[tuple[int, int]]:
     return [*shapes, (recurrent.output_size, spec.head.size)]
 
 
-def weight_bytes(spec: NetworkSpec) -> int:
-    """Bytes of float32 weights that a step reads whatever the batch."""
-    return sum(4 * inputs * outputs for inputs, outputs in products_of(spec))
+def weight_bytes(spec: NetworkSpec, arithmetic: Arithmetic) -> int:
+    """Bytes of weights that a step reads whatever the batch."""
+    each = {"int8": 1, "bfloat16": 2, "float16": 2}.get(arithmetic.precision, 4)
+    return sum(each * inputs * outputs for inputs, outputs in products_of(spec))
 
 
-def floors(spec: NetworkSpec, batch: int) -> dict[str, Callable[[], object]]:
-    """Ways to do no more than what is needed; the fastest of each kind, `bytes` or `products`, is the floor.
+def floors(spec: NetworkSpec, batch: int, device: str, arithmetic: Arithmetic) -> dict[str, Floor]:
+    """Ways to do no more than what is needed; the fastest of each kind is the floor.
 
-    The products of a step are run in order, so that they find in the caches what a step finds there.
+    The products of a step are run in order, so that they find in the caches what a step finds there. On a CPU they
+    are float32's, whatever the weights.
     """
-    memory = torch.ones(weight_bytes(spec) // 4)
+    memory = torch.ones(weight_bytes(spec, arithmetic) // 4, device=device)
     elsewhere = torch.empty_like(memory)
-    ways: dict[str, Callable[[], object]] = {
-        "bytes read": memory.sum,
-        "bytes copied": partial(elsewhere.copy_, memory),
+    copy: Callable[[], object] = partial(elsewhere.copy_, memory)
+    if device == "cuda":
+        dtype = _HALVES.get(arithmetic.precision, torch.float32)
+        calls: dict[str, Callable[[], object]] = {
+            "bytes": copy,
+            "products": _addmm(spec, batch, batch, device, dtype),
+        }
+        return {
+            kind: Floor(kind=kind, call=_on_gpu(call), times=REPEATS_ON_GPU) for kind, call in calls.items()
+        }
+    ways = {
+        "bytes read": Floor(kind="bytes", call=memory.sum),
+        "bytes copied": Floor(kind="bytes", call=copy),
     }
     for name, tile in (("whole", batch), ("tiles", min(batch, TILE_ROWS))):
         if name == "whole" or tile != batch:
-            ways[f"products addmm {name}"] = _addmm(spec, batch, tile)
-            ways[f"products packed {name}"] = _packed(spec, batch, tile)
+            plain = _addmm(spec, batch, tile, device, torch.float32)
+            ways[f"products addmm {name}"] = Floor(kind="products", call=plain)
+            ways[f"products packed {name}"] = Floor(kind="products", call=_packed(spec, batch, tile))
     return ways
+
+
+def _on_gpu(call: Callable[[], object]) -> Callable[[], None]:
+    """As a graph, so that what the host does between two operators is left out."""
+    graphs = CudaGraphs(torch.device("cuda"))
+
+    def once() -> None:
+        call()
+
+    replay = graphs.capture(once)
+
+    def many() -> None:
+        for _ in range(REPEATS_ON_GPU):
+            replay()
+        graphs.wait()
+
+    return many
 
 
 def _rows(shape: tuple[int, int], batch: int, tile: int) -> list[Tensor]:
@@ -56,12 +102,14 @@ def _rows(shape: tuple[int, int], batch: int, tile: int) -> list[Tensor]:
     return [x[start : start + tile] for start in range(0, batch, tile)]
 
 
-def _addmm(spec: NetworkSpec, batch: int, tile: int) -> Callable[[], None]:
+def _addmm(spec: NetworkSpec, batch: int, tile: int, device: str, dtype: torch.dtype) -> Callable[[], None]:
     """torch's product, weights stored (K, N), into memory that is there."""
     calls = []
     for shape in products_of(spec):
-        weight, out = torch.randn(*shape), torch.empty(tile, shape[1])
-        calls += [partial(torch.mm, x, weight, out=out[: len(x)]) for x in _rows(shape, batch, tile)]
+        weight = torch.randn(*shape).to(device, dtype)
+        out = torch.empty(tile, shape[1], device=device, dtype=dtype)
+        rows = (x.to(device, dtype) for x in _rows(shape, batch, tile))
+        calls += [partial(torch.mm, x, weight, out=out[: len(x)]) for x in rows]
     return partial(_all, calls)
 
 

@@ -14,7 +14,7 @@ from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.incarnations import Incarnations
-from gatehouse_server.sessions.keeper import Keeping
+from gatehouse_server.sessions.keeping import Keeping
 from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import OutputRequest, Write

@@ -1,197 +1,71 @@
-"""Steps per second and latency of online writes: a real server process, and this process as the client.
+"""Online steps through a real server process, by a real client process, beside what they can be compared with.
 
-    python -m benchmarks.online --json [--shapes R1,R2] [--sessions 1,8,64,256] [--seconds 4]
+    python -m benchmarks.online --json [--shapes R1] [--sessions 1,8,64,256,1024] [--regimes streams,...] [--quick]
 
-Closed loop: every session sends its next step when it has the answer to the last one, asking the five best next
-tokens. Regimes: `plain` is the yardstick server of `benchmarks.plain_server`, one stream per session; `streams` is
-Gatehouse with one stream per session; `multiplexed` is Gatehouse with all sessions on one stream. The regimes of one
-shape and session count run one after the other, `--rounds` times, and the best round of each counts, since other
-programs may use the machine: compare ratios. The last line of standard output is JSON.
+A step is one token of one session, and asks for the five best next tokens. Three processes share the machine: the
+server, the client that makes the load (`benchmarks.load_process`), and this one, which waits meanwhile; processor time
+is told for each side. All servers of a shape are up at the same time, and what is compared is measured in turns:
+
+- `streams`: Gatehouse, one stream per session, one step in a message.
+- `multiplexed`: Gatehouse, all sessions on one stream; what is answered together sends its next steps together.
+- `unary`: Gatehouse, a call for each step.
+- `plain`: the yardstick, `benchmarks.plain_server`, one stream per session, with 1 and with 2 compute threads. Ratios
+  are taken to the better of the two: `over_plain` by steps per second, `cpu_over_plain` by the processor time of a
+  step, server and client together.
+- `echo`: the same messages to and from a server that computes nothing, for each of the three ways to send them
+  (`over_echo`); `over_engine` is the ratio to the engine in process, in batches of the same size, without RPC.
+- `open`: the three regimes of Gatehouse in open loop. Steps arrive as a Poisson process at 50 % and at 80 % of the rate
+  that the closed loop had, and latency runs from the moment at which a step was due, sent or not.
+
+All others are closed loops: a session sends its next step when it has the answer to the last one. Of `--rounds` rounds
+the one with the most steps counts. For one session, `one_step` is the p50 over the sum of the echo's p50 and of a bare
+step's (`nn.LSTM` with head and top-k, and the engine: the quicker one of this run decides).
+`--variants float32,float32/2,int8` measures Gatehouse in several variants in the same run: a precision, and after a
+slash the number of `--threads`. The first one is measured in all regimes, others over streams in closed loop.
+The last line of standard output is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import platform
-import random
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import grpc
-from gatehouse.v1 import online_pb2, online_pb2_grpc
-
+from benchmarks import outcome
+from benchmarks.bare_step import bare_step
+from benchmarks.load_process import load_processes
+from benchmarks.online_rounds import REGIMES, Plan, measure
+from benchmarks.online_servers import Variant, servers_of
+from benchmarks.online_verdict import in_process_row, verdict
 from benchmarks.shapes import write_shape
 
-K = 5
-VOCABULARY = 10_000
-Stub: TypeAlias = "online_pb2_grpc.OnlineServiceAsyncStub"
-Call: TypeAlias = grpc.aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
+Row = dict[str, Any]
 
 
-@dataclass
-class Measured:
-    """What one run of a regime gave."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-
-    def percentiles(self) -> dict[str, float]:
-        """Latencies in milliseconds."""
-        ordered = sorted(self.latencies)
-        last = len(ordered) - 1
-        shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
-        return {
-            name: round(1000 * ordered[min(last, int(share * len(ordered)))], 3)
-            for name, share in shares.items()
-        }
-
-    def summary(self) -> dict[str, float]:
-        """Steps per second, and latencies in milliseconds."""
-        return {"steps_per_second": round(self.steps / self.seconds, 1), **self.percentiles()}
-
-
-@dataclass
-class Walker:
-    """A session that takes random steps, each under its revision."""
-
-    session_id: str = "none"
-    incarnation: int = 0
-    revision: int = 0
-    sent_seconds: float = 0.0
-
-    def next_write(self, tag: int) -> online_pb2.StreamOperation:
-        """The next step."""
-        self.revision += 1
-        self.sent_seconds = time.perf_counter()
-        return online_pb2.StreamOperation(
-            tag=tag,
-            write=online_pb2.SessionWrite(
-                session_id=self.session_id,
-                incarnation=self.incarnation,
-                revision=self.revision,
-                at=self.revision - 1,
-                tokens=online_pb2.TokenSequence(ids=[random.randrange(VOCABULARY)]),
-                outputs=online_pb2.OutputOptions(k=K),
-            ),
-        )
-
-
-def _check(result: online_pb2.StreamResult) -> None:
-    if result.status.code or len(result.write.steps[0].best_ids) != K:
-        raise RuntimeError(f"a write failed: {result.status.message or result}")
-
-
-async def _answer(call: Call) -> online_pb2.StreamResponse:
-    response = await call.read()
-    if not isinstance(response, online_pb2.StreamResponse):
-        raise RuntimeError(f"the stream ended: {await call.details()}")
-    return response
-
-
-async def walk(stub: Stub, walker: Walker, until: float, measured: Measured) -> None:
-    """One session on its own stream."""
-    call = stub.Stream()
-    while time.perf_counter() < until:
-        await call.write(online_pb2.StreamRequest(operations=[walker.next_write(0)]))
-        response = await _answer(call)
-        _check(response.results[0])
-        measured.latencies.append(time.perf_counter() - walker.sent_seconds)
-    await call.done_writing()
-
-
-async def _walk_together(stub: Stub, walkers: list[Walker], until: float, measured: Measured) -> None:
-    """All sessions on one stream: what is answered by one message sends its next steps in one message."""
-    call = stub.Stream()
-    ready = list(range(len(walkers)))
-    under_way = 0
-    while ready or under_way:
-        if ready and time.perf_counter() < until:
-            operations = [walkers[number].next_write(number) for number in ready]
-            under_way += len(operations)
-            await call.write(online_pb2.StreamRequest(operations=operations))
-        if not under_way:
-            break
-        response = await _answer(call)
-        now = time.perf_counter()
-        ready = []
-        for result in response.results:
-            _check(result)
-            measured.latencies.append(now - walkers[result.tag].sent_seconds)
-            ready.append(result.tag)
-        under_way -= len(ready)
-    await call.done_writing()
-
-
-async def _run(target: str, model: str | None, sessions: int, seconds: float, *, together: bool) -> Measured:
-    async with grpc.aio.insecure_channel(target) as channel:
-        stub: Stub = online_pb2_grpc.OnlineServiceStub(channel)
-        walkers = [Walker() for _ in range(sessions)]
-        if model is not None:
-            for walker in walkers:
-                made = await stub.CreateSession(online_pb2.CreateSessionRequest(model=model))
-                walker.session_id = made.session.session_id
-                walker.incarnation = made.session.state.incarnation
-        measured = Measured()
-        for length in (seconds / 4, seconds):  # the first is to warm up
-            measured = Measured()
-            began = time.perf_counter()
-            if together:
-                await _walk_together(stub, walkers, began + length, measured)
-            else:
-                await asyncio.gather(*(walk(stub, walker, began + length, measured) for walker in walkers))
-            measured.seconds = time.perf_counter() - began
-        measured.steps = len(measured.latencies)
-        for walker in walkers if model is not None else ():
-            await stub.DeleteSession(online_pb2.DeleteSessionRequest(session_id=walker.session_id))
-        return measured
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(command: list[str], target: str) -> Iterator[None]:
-    """A server process that is reachable, stopped at the end."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with grpc.insecure_channel(target) as channel:
-            grpc.channel_ready_future(channel).result(timeout=60)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def gatehouse_command(models: Path, port: int, *options: str) -> list[str]:
-    """How to start Gatehouse with these models only."""
-    return [
-        *[
-            str(Path(sys.executable).with_name("gatehouse")),
-            "serve",
-            "--port",
-            str(port),
-            "--admin-port",
-            str(free_port()),
-            "--http-port",
-            str(free_port()),
-        ],
-        *["--models", str(models), "--no-embedded-models", *options],
-    ]
+def measure_shape(shape: str, plan: Plan, options: argparse.Namespace) -> list[Row]:
+    """The rows of one shape."""
+    variants = [Variant.parsed(text) for text in options.variants.split(",")]
+    precisions = list(dict.fromkeys(variant.precision for variant in variants))
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch, load_processes(options.clients) as clients:
+        folder = write_shape(Path(scratch), shape)
+        with servers_of(
+            folder,
+            shape.lower(),
+            variants=variants,
+            device=options.device,
+            options=options.serve.split(),
+        ) as servers:
+            for sessions in map(int, options.sessions.split(",")):
+                bare = bare_step(shape, sessions, precisions, options.device, turns=3, turn_seconds=0.2)
+                measured = measure(plan, servers, clients, sessions)
+                new = [in_process_row(bare, sessions), *verdict(measured, bare)]
+                rows += [{"shape": shape, **row} for row in new]
+                if not options.json:
+                    for row in new:
+                        print(shape, row, flush=True)
+    return rows
 
 
 def main() -> None:
@@ -200,45 +74,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shapes", default="R1,R2")
-    parser.add_argument("--sessions", default="1,8,64,256")
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print the last line only")
+    parser.add_argument("--sessions", default="1,8,64,256,1024")
+    parser.add_argument("--regimes", default=",".join(REGIMES))
+    parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--variants", default="float32", help="see above, for example float32,float32/2,int8")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--clients", type=int, default=1, help="client processes that share the sessions")
+    parser.add_argument("--serve", default="", help="further flags for gatehouse serve, in one argument")
+    parser.add_argument("--quick", action="store_true", help="a minute: short, one round, fewer sessions")
+    outcome.add_arguments(parser)
     options = parser.parse_args()
-    results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for shape in options.shapes.split(","):
-            folder = write_shape(Path(scratch) / shape, shape)
-            ports = {"plain": free_port(), "gatehouse": free_port()}
-            plain = [sys.executable, "-m", "benchmarks.plain_server", str(folder), str(ports["plain"])]
-            served = gatehouse_command(folder.parent.parent, ports["gatehouse"])
-            for sessions in map(int, options.sessions.split(",")):
-                best: dict[str, dict[str, float]] = {}
-                for _ in range(options.rounds):
-                    for regime, command in (("plain", plain), ("streams", served), ("multiplexed", served)):
-                        target = f"127.0.0.1:{ports['plain' if regime == 'plain' else 'gatehouse']}"
-                        model = None if regime == "plain" else shape.lower()
-                        with running(command, target):
-                            measured = asyncio.run(
-                                _run(
-                                    target, model, sessions, options.seconds, together=regime == "multiplexed"
-                                )
-                            )
-                        summary = measured.summary()
-                        if (
-                            regime not in best
-                            or summary["steps_per_second"] > best[regime]["steps_per_second"]
-                        ):
-                            best[regime] = summary
-                for regime, summary in best.items():
-                    summary["ratio_to_plain"] = round(
-                        summary["steps_per_second"] / best["plain"]["steps_per_second"], 2
-                    )
-                    results.append({"shape": shape, "sessions": sessions, "regime": regime, **summary})
-                    if not options.json:
-                        print(results[-1], flush=True)
-    machine = platform.processor() or platform.machine()
-    print(json.dumps({"benchmark": "online", "machine": machine, "k": K, "results": results}))
+    if options.quick:
+        options.sessions, options.seconds, options.rounds = "1,64", 0.6, 1
+    regimes = options.regimes.split(",")
+    unknown = [name for name in regimes if name not in REGIMES]
+    if unknown:
+        parser.error(f"--regimes: there is no {', '.join(unknown)}; there are {', '.join(REGIMES)}")
+    plan = Plan(
+        regimes=tuple(regimes),
+        seconds=options.seconds,
+        rounds=options.rounds,
+        main=Variant.parsed(options.variants.split(",")[0]),
+    )
+    rows = [row for shape in options.shapes.split(",") for row in measure_shape(shape, plan, options)]
+    figures = {"benchmark": "online", "device": options.device, "clients": options.clients, "results": rows}
+    outcome.finish(options, options.device, figures)
 
 
 if __name__ == "__main__":

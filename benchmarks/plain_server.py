@@ -3,14 +3,14 @@
 It speaks OnlineService.Stream with one write per message, keeps each stream's state as its own tensors, answers the
 five best next tokens, and promises nothing else: no revisions, no rewinding, no limits.
 
-    python -m benchmarks.plain_server MODEL_FOLDER PORT
+    python -m benchmarks.plain_server [--threads 2] [--device cpu] MODEL_FOLDER PORT
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,12 +30,13 @@ Waiting = tuple[int, State, "asyncio.Future[tuple[list[int], list[float], State]
 class PlainModel:
     """The folder's network from torch's modules."""
 
-    def __init__(self, folder: Path) -> None:
-        weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    def __init__(self, folder: Path, device: str) -> None:
+        read = load_file(folder / "model.safetensors")
+        weights = {name: tensor.float().to(device) for name, tensor in read.items()}
         sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))["recurrent"]
         self.rnn = nn.LSTM(
             sizes["input_size"], sizes["hidden_size"], sizes["layers"], proj_size=sizes["projection_size"]
-        )
+        ).to(device)
         self.rnn.load_state_dict(
             {name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")}
         )
@@ -44,14 +45,14 @@ class PlainModel:
         self.bias = weights["head.bias"]
         output = sizes["projection_size"] or sizes["hidden_size"]
         self.zeros: State = (
-            torch.zeros(sizes["layers"], 1, output),
-            torch.zeros(sizes["layers"], 1, sizes["hidden_size"]),
+            torch.zeros(sizes["layers"], 1, output, device=device),
+            torch.zeros(sizes["layers"], 1, sizes["hidden_size"], device=device),
         )
 
     @torch.inference_mode()
     def step(self, waiting: list[Waiting]) -> list[tuple[list[int], list[float], State]]:
         """One step for each of a batch."""
-        ids = torch.tensor([token for token, _, _ in waiting])
+        ids = torch.tensor([token for token, _, _ in waiting], device=self.bias.device)
         state = (
             torch.cat([state[0] for _, state, _ in waiting], dim=1),
             torch.cat([state[1] for _, state, _ in waiting], dim=1),
@@ -101,9 +102,9 @@ class PlainServicer(online_pb2_grpc.OnlineServiceServicer):
             yield online_pb2.StreamResponse(results=[result])
 
 
-async def serve(folder: Path, port: int) -> None:
+async def serve(folder: Path, port: int, device: str) -> None:
     """Serves until it is killed."""
-    servicer = PlainServicer(PlainModel(folder))  # type: ignore[abstract]  # it answers nothing else
+    servicer = PlainServicer(PlainModel(folder, device))  # type: ignore[abstract]  # it answers nothing else
     server = grpc.aio.server()
     online_pb2_grpc.add_OnlineServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
@@ -112,5 +113,11 @@ async def serve(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)  # its best here
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plain_server")
+    parser.add_argument("--threads", type=int, default=2, help="threads of a torch operation (default 2)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("port", type=int)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    asyncio.run(serve(arguments.folder, arguments.port, arguments.device))

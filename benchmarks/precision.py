@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from gatehouse_server.models.folder import load_folder
 from gatehouse_server.models.registry import EMBEDDED
-from gatehouse_server.network.dense import Precision
+from gatehouse_server.network.arithmetic import Arithmetic, Precision
 from gatehouse_server.network.network import Network
 
 from benchmarks.network import BATCH_SIZES, SHAPES, K, parameters_of
@@ -40,10 +40,16 @@ def networks_of(name: str) -> dict[str, Network]:
     """The network of one shape in each precision."""
     if name == "keyboard":
         folder = EMBEDDED / "keyboard" / "1"
-        return {precision: load_folder(folder, precision=precision).network for precision in PRECISIONS}
+        return {
+            precision: load_folder(folder, arithmetic=Arithmetic(precision=precision)).network
+            for precision in PRECISIONS
+        }
     spec = SHAPES[name]
     parameters = parameters_of(spec)
-    return {precision: Network.build(spec, parameters, precision=precision) for precision in PRECISIONS}
+    return {
+        precision: Network.build(spec, parameters, arithmetic=Arithmetic(precision=precision))
+        for precision in PRECISIONS
+    }
 
 
 def cpu_seconds_of(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from benchmarks.cannot_run import CannotRunError
-from benchmarks.online import free_port
+from benchmarks.server_process import free_port
 
 _PATIENCE_SECONDS = 20.0
 

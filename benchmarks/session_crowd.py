@@ -27,7 +27,7 @@ CROWDS = (0, 100_000, 1_000_000)
 WRITING_SESSIONS = 64
 EXPIRING_SESSIONS = 20_000
 
-_TURNS = 300
+TURNS = 300
 _AT_ONCE = 64
 _MOST_BYTES = 12 * 2**30
 _MOST_SECONDS = 300.0
@@ -48,7 +48,7 @@ def measure(folder: Path) -> list[Row]:
     )
     blob = exported(hand, new_writer(hand, model.key))
     writers = imported(hand, blob, WRITING_SESSIONS)
-    _turns(hand, writers, _TURNS // 4)
+    turns(hand, writers, TURNS // 4)
     # As app.composition does.
     gc.collect()
     gc.freeze()
@@ -57,15 +57,15 @@ def measure(folder: Path) -> list[Row]:
     rows: list[Row] = []
     known = 0
     for crowd in CROWDS:
-        if known and not _fits(crowd, known, resident_bytes() - empty, time.monotonic() - began):
+        if known and not fits(crowd, known, resident_bytes() - empty, time.monotonic() - began):
             rows.append({"known_sessions": crowd, "skipped": "it would take too much memory or time"})
             continue
         with _collections() as while_filling:
-            fill_spent = _fill(hand, blob, crowd - known)
+            fill_spent = fill(hand, blob, crowd - known)
         known = crowd
         taken = resident_bytes() - empty
         with _collections() as while_writing:
-            spent = _turns(hand, writers, _TURNS)
+            spent = turns(hand, writers, TURNS)
         full, _ = timed(gc.collect)
         rows.append(
             {
@@ -84,7 +84,7 @@ def measure(folder: Path) -> list[Row]:
 def _expiry(registry: Registry, blob: bytes) -> Row:
     """Many sessions that were made in the same moment and are not used: the turn in which their time is up."""
     hand = Hand(registry, limits=SessionLimits())
-    _fill(hand, blob, EXPIRING_SESSIONS)
+    fill(hand, blob, EXPIRING_SESSIONS)
     spent, _ = timed(hand.expire)
     return {
         "expiring_sessions": EXPIRING_SESSIONS,
@@ -93,7 +93,7 @@ def _expiry(registry: Registry, blob: bytes) -> Row:
     }
 
 
-def _fits(crowd: int, known: int, taken_bytes: int, taken_seconds: float) -> bool:
+def fits(crowd: int, known: int, taken_bytes: int, taken_seconds: float) -> bool:
     """Judged by what the sessions so far took."""
     needed_bytes = taken_bytes / known * (crowd - known)
     needed_seconds = taken_seconds / known * (crowd - known)
@@ -104,7 +104,7 @@ def _fits(crowd: int, known: int, taken_bytes: int, taken_seconds: float) -> boo
     )
 
 
-def _fill(hand: Hand, blob: bytes, count: int) -> list[Spent]:
+def fill(hand: Hand, blob: bytes, count: int) -> list[Spent]:
     """So many sessions more, imported by 64 a turn; the turns' times."""
     operation = ImportSession(blob=blob)
     return [
@@ -112,7 +112,7 @@ def _fill(hand: Hand, blob: bytes, count: int) -> list[Spent]:
     ]
 
 
-def _turns(hand: Hand, writers: Sequence[Writer], count: int) -> list[Spent]:
+def turns(hand: Hand, writers: Sequence[Writer], count: int) -> list[Spent]:
     """So many turns, in each of which every session appends a token."""
     spent = []
     for _ in range(count):

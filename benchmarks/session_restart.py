@@ -24,7 +24,7 @@ from google.rpc import error_details_pb2
 
 from benchmarks.hand import K, timed
 from benchmarks.made_sessions import TAPE_STEPS, random_tokens
-from benchmarks.online import free_port, gatehouse_command
+from benchmarks.server_process import free_port, gatehouse_command
 
 SESSIONS = 10_000
 

@@ -1,6 +1,6 @@
 """The engine's turns on a virtual clock: real jobs, the real choice of who goes into a tick, no computing.
 
-A turn takes everything that has arrived, as `engine.loop` does, has `engine.policy.select` choose, and moves the clock
+A turn takes everything that has arrived, as `engine.loop` does, has `engine.policy` choose, and moves the clock
 on by what such a tick takes. Jobs with steps left go to the end of the queue before the next turn takes what came
 meanwhile, as in `engine.online`; operations of one session wait for each other, as in `sessions.lane`.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from gatehouse_server.engine.job import NOTHING, Job, Wants
-from gatehouse_server.engine.policy import OnlineBatching, select
+from gatehouse_server.engine.policy import OnlineBatching, TickQueue
 
 from benchmarks.typists import Presses
 
@@ -87,7 +87,7 @@ class SimulatedServer:
         self._sessions = [Session(number) for number in range(crowd)]
         self._service = service
         self._batching = batching
-        self._queue: deque[Job] = deque()
+        self._queue: TickQueue[Job] = TickQueue(batching)
         self._owners: dict[int, Session] = {}
         self._inputs = np.zeros(4096, dtype=np.int64)
 
@@ -99,7 +99,7 @@ class SimulatedServer:
         for number in range(flood_sessions):
             self._begin(Session(-1 - number), now, flood_steps)
         while arrived < count or len(self._owners) > flood_sessions:
-            if not self._queue:
+            if not len(self._queue):
                 now = max(now, times[arrived])
             while arrived < count and times[arrived] <= now:
                 session = self._sessions[people[arrived]]
@@ -117,17 +117,18 @@ class SimulatedServer:
                 elif session.waiting:
                     self._begin(session, *session.waiting.popleft())
         played.ended_seconds = now
-        self._queue.clear()
+        self._queue = TickQueue(self._batching)
         self._owners.clear()
         return played
 
     def _tick(self, now: float, played: Played) -> tuple[float, list[Session]]:
         """Runs a tick that begins now; when it ends, and whose operation is answered then."""
         began_ns = time.thread_time_ns()
-        chosen = select(self._queue, self._batching, now).chosen
+        chosen = self._queue.take(now).chosen
         played.decided(time.thread_time_ns() - began_ns)
         seconds = self._service.of(chosen)
         played.ticked(len(chosen), seconds)
+        self._queue.ran(seconds, sum(steps for _, steps in chosen))
         free = []
         for job, steps in chosen:
             session = self._owners[id(job)]
@@ -135,7 +136,7 @@ class SimulatedServer:
                 job.started_seconds = now
                 if session.number >= 0:
                     played.waits.append(now - job.received_seconds)
-            job.consumed += steps
+            job.advance(steps, now + seconds)
             if job.remaining:
                 self._queue.append(job)
                 continue
@@ -156,6 +157,7 @@ class SimulatedServer:
             wants=BEST if session.number >= 0 else NOTHING,
             finished=_never,
             received_seconds=received,
+            client="crowd" if session.number >= 0 else "flood",
         )
         session.under_way = True
         self._owners[id(job)] = session

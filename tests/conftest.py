@@ -13,7 +13,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `gpu` are skipped, and counted as skipped, where no CUDA device is."""
     if torch.cuda.is_available():
         return
-    absent = pytest.mark.skip(reason="no CUDA device here")
+    absent = pytest.mark.skip(reason="torch finds no CUDA device")
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(absent)
