@@ -31,13 +31,13 @@ CELLS = {
 }
 
 
-def network(kind="lstm", *, tokens=True, precision="float32", fold=True, head="softmax"):
+def network(kind="lstm", *, tokens=True, precision="float32", fold=True, head="softmax", outputs=V):
     """A network with random weights."""
     size = 16 if tokens else F
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=V, embedding_size=16) if tokens else FeatureInputSpec(size=F),
         recurrent=RecurrentSpec(input_size=size, hidden_size=H, **CELLS[kind]),
-        head=HeadSpec(kind=head, size=V),
+        head=HeadSpec(kind=head, size=outputs),
     )
     generator = torch.Generator().manual_seed(7)
     weights = {
@@ -56,7 +56,7 @@ def plain(arithmetic):
     return PlainPrograms(arithmetic, tile_rows=TILE_ROWS)
 
 
-def tick(sessions, generator, *, tokens=True, ks=None, lengths=None, suppressed=None):
+def tick(sessions, generator, *, tokens=True, ks=None, lengths=None, suppressed=None, candidates=True):
     """A batch of sessions, read at their ends, with source and target rows of their own."""
     lengths = sorted([1] * sessions if lengths is None else lengths, reverse=True)
     sizes = tuple(sum(length > step for length in lengths) for step in range(lengths[0]))
@@ -75,9 +75,9 @@ def tick(sessions, generator, *, tokens=True, ks=None, lengths=None, suppressed=
             ks=np.full(sessions, 5, dtype=np.int64) if ks is None else np.asarray(ks, dtype=np.int64),
             suppressed=suppressed,
             score_rows=np.arange(0, sessions, 3, dtype=np.int64),
-            score_tokens=np.arange(0, sessions, 3, dtype=np.int64),
+            score_tokens=np.arange(0, sessions, 3, dtype=np.int64) * candidates,
             vector_rows=np.arange(1, sessions, 40, dtype=np.int64),
-            restricted=[(0, np.array([3, 4, 90]), 2)],
+            restricted=[(0, np.array([3, 4, 90]), 2)] if candidates else [],
         ),
     )
 
@@ -230,3 +230,17 @@ def test_what_torch_cannot_record_is_said():
     """A computation with an operator that the recorder does not know ends as one error, whatever torch raised."""
     with pytest.raises(NotRecordableError):
         record(lambda x: x.view(torch.int32), [torch.zeros(3)])
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 40])
+def test_few_outputs_are_ranked_as_many_are(outputs):
+    """Labels rather than words, fewer than are ranked at once: the same bits, in the order of their values."""
+    net = network(outputs=outputs)
+    backend = TorchOnlineBackend(net, capacity=300)
+    generator = np.random.default_rng(8)
+    ks = np.full(60, min(5, outputs))
+    batch = tick(60, generator, ks=ks, candidates=False)
+    head = backend.run(batch).head
+    fresh = TorchOnlineBackend(net, capacity=300, programs_of=plain)
+    assert fresh.run(batch).head.best_values.tobytes() == head.best_values.tobytes()
+    assert (np.diff(head.best_values, axis=1) <= 0).all()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.engine.online_backend import Floats, HeadAnswer, HeadRequest, Ids
-from gatehouse_server.engine.programs import K_BUCKETS, Flags, Reading, TickArithmetic
+from gatehouse_server.engine.programs import Flags, Reading, TickArithmetic
 
 
 class Answers:
@@ -19,6 +19,7 @@ class Answers:
         self._request = request
         self._arithmetic = arithmetic
         self._head = head
+        self._buckets = arithmetic.k_buckets
         count = len(request.rows)
         most = self._most = int(request.ks.max(initial=0))
         self._ids: Ids = np.empty((count, most), dtype=np.int64)
@@ -32,8 +33,8 @@ class Answers:
         bucket = 0
         if self._most:
             ks = self._request.ks[begin:end]
-            for k in K_BUCKETS:
-                if self._arithmetic.ranks(k) and ((ks > bucket) & (ks <= k)).any():
+            for k in self._buckets:
+                if ((ks > bucket) & (ks <= k)).any():
                     bucket = k
         suppressed = self._request.suppressed
         if suppressed is None or bucket == 0 or not suppressed[begin:end].any():

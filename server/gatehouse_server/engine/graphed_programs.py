@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.engine.graphs import Graphs
-from gatehouse_server.engine.programs import K_BUCKETS, Flags, Floats, Ids, Reading, TickArithmetic
+from gatehouse_server.engine.programs import Flags, Floats, Ids, Reading, TickArithmetic
 from gatehouse_server.engine.rows import INITIAL_ROW
 from gatehouse_server.engine.transfer import Field, Transfer
 from gatehouse_server.network.kernel import TILE_ROWS_OF_GPU
@@ -49,7 +49,7 @@ class GraphedPrograms:
             "targets": len(arithmetic.table[0]) - 1,
             "suppressed": False,
         }
-        self._ks = tuple(filter(arithmetic.ranks, K_BUCKETS))
+        self._ks = arithmetic.k_buckets
         head = arithmetic.network.head
         device = arithmetic.network.device
         self._logits = torch.zeros(self.tile_rows, 0 if head is None else head.width, device=device)

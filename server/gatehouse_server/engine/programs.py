@@ -23,8 +23,8 @@ Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-K_BUCKETS = (0, 5, 16)
-"""How many best entries are ranked at once, none included. More are ranked row by row: it costs the others nothing."""
+_BUCKETS = (5, 16)
+"""How many best entries are ranked at once. More are ranked row by row: it costs the others nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Reading:
 class Programs(Protocol):
     """The calls. Row numbers are of the state table; `suppressed` tells where some entries are never among the best.
 
-    `k` is one of K_BUCKETS that `TickArithmetic.ranks` agrees to. A call takes at most `tile_rows` rows.
+    `k` is one of `TickArithmetic.k_buckets`. A call takes at most `tile_rows` rows.
     """
 
     tile_rows: int
@@ -84,12 +84,14 @@ class TickArithmetic:
         """Whether there are entries that rows may leave out."""
         return self._suppressed_count > 0
 
-    def ranks(self, k: int) -> bool:
-        """Whether there is a head that can rank `k` entries in blocks, suppressed ones left out."""
+    @property
+    def k_buckets(self) -> tuple[int, ...]:
+        """How many best entries can be ranked for many rows at once, none included, suppressed ones left out."""
         head = self.network.head
         if head is None:
-            return False
-        return k == 0 or (head.blocks_pay(k) and k + self._suppressed_count <= head.size)
+            return ()
+        most = max(0, head.size - self._suppressed_count)
+        return tuple(sorted({0, *(min(k, most) for k in _BUCKETS)}))
 
     def step(self, inputs: Tensor, sources: Tensor, targets: Tensor) -> Tensor:
         """The sum of the new states, ()."""
@@ -135,12 +137,12 @@ class TickArithmetic:
             none = logits[:, :0]
             return none, none.long(), normalizer, logits
         if suppressed is None or not self.suppresses:
-            values, ids = head.best_of_blocks(logits, k)
+            values, ids = head.best_of_many(logits, k)
         else:
             banned = self.suppressed.unsqueeze(0).expand(hidden.shape[0], -1)
             kept = logits.gather(1, banned)
             logits.scatter_(1, banned, kept.masked_fill(suppressed.unsqueeze(1), -torch.inf))
-            values, ids = head.best_of_blocks(logits, k)
+            values, ids = head.best_of_many(logits, k)
             logits.scatter_(1, banned, kept)
         return self.readable(values - normalizer.unsqueeze(1)), ids, normalizer, logits
 

@@ -26,7 +26,7 @@ from gatehouse_server.network.spec import TokenInputSpec
 TILE_ROWS = 128
 """Rows that are computed at once: their gates and logits stay in a core's cache."""
 
-_RECORDED_KS = (0, 5)
+_LARGEST_RECORDED_K = 5
 """More best entries are ranked without a recording: each one takes a while at load, and few ask for so many."""
 
 _EXAMPLE_ROWS = 3
@@ -87,7 +87,7 @@ class RecordedPrograms:
         example = _example(arithmetic, _EXAMPLE_ROWS)
         targets, suppressed = example[2:]
         self._step = record(arithmetic.step, example[:3])
-        for k in filter(arithmetic.ranks, _RECORDED_KS):
+        for k in (bucket for bucket in arithmetic.k_buckets if bucket <= _LARGEST_RECORDED_K):
             self._read[k] = record(partial(arithmetic.read, k=k), [targets])
             self._both[k] = record(partial(arithmetic.step_and_read, k=k), example[:3])
             if k and arithmetic.suppresses:

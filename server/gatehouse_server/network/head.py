@@ -60,13 +60,9 @@ class Head:
         powers = self._powers.take("powers", max(1, _TILE_NUMBERS // self.width), self.width)
         return _sums_of_powers(logits, most, powers).log_().add_(most)
 
-    def blocks_pay(self, k: int) -> bool:
-        """Whether `best_of_blocks` is a good way to the k largest."""
-        return k <= self.size and self._selection.blocks_pay(k)
-
-    def best_of_blocks(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def best_of_many(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """What `best` answers, in a way that may be recorded."""
-        return self._selection.best_of_blocks(logits, k)
+        return self._selection.best_of_many(logits, k)
 
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k largest: values (M, k), descending, and ids (M, k) int64; equal ones by ascending id.

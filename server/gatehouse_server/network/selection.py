@@ -39,14 +39,7 @@ class Selection:
             unambiguous = self._without_ties(values, k)
             if unambiguous is not None:
                 return unambiguous
-        if self.blocks_pay(k):
-            return self.best_of_blocks(values, k)
-        indices = self._keys(values).topk(k, dim=1).indices
-        return values.gather(1, indices), indices
-
-    def blocks_pay(self, k: int) -> bool:
-        """Whether the k best blocks hold clearly fewer entries than a row."""
-        return 2 * k * self._block < self._width
+        return self.best_of_many(values, k)
 
     def _without_ties(self, values: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
         """The answer of plain topk, or None if equal entries make it ambiguous."""
@@ -55,8 +48,14 @@ class Selection:
             return None
         return top.values[:, :k], top.indices[:, :k]
 
-    def best_of_blocks(self, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def best_of_many(self, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """What `best` answers, the same way for any number of rows: it may be recorded, and run for others."""
+        if 2 * k * self._block < self._width:
+            return self._best_of_blocks(values, k)
+        indices = self._keys(values).topk(k, dim=1).indices
+        return values.gather(1, indices), indices
+
+    def _best_of_blocks(self, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         rows, block = values.shape[0], self._block
         blocks = values.view(-1, self._blocks, block)
         chosen = self._keys(blocks.amax(dim=2)).topk(k, dim=1, sorted=False).indices
