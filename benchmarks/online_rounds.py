@@ -14,6 +14,9 @@ from benchmarks.server_metrics import Ticks, samples_of, ticks_between
 REGIMES = ("streams", "multiplexed", "unary", "plain", "echo", "open")
 OPEN_LOADS = (0.5, 0.8)
 
+MOST_SINGLE_CALLS = 256
+"""With a thousand single calls in flight on a connection, gRPC cancelled some of them: that is what streams are for."""
+
 _GATEHOUSE: tuple[Regime, ...] = ("streams", "multiplexed", "unary")
 
 
@@ -59,7 +62,7 @@ def measure(
     """All regimes with so many sessions."""
     best: dict[tuple[Server, Regime], Measured] = {}
     for _ in range(plan.rounds):
-        for server, regime in _closed_loops(plan, servers):
+        for server, regime in _closed_loops(plan, servers, sessions):
             asked = Steps(regime=regime, sessions=sessions, model=server.model)
             found = _run(server, asked, clients, plan.seconds, None)
             known = best.get((server, regime))
@@ -76,8 +79,10 @@ def measure(
     return measured
 
 
-def _closed_loops(plan: Plan, servers: Sequence[Server]) -> Iterator[tuple[Server, Regime]]:
+def _closed_loops(plan: Plan, servers: Sequence[Server], sessions: int) -> Iterator[tuple[Server, Regime]]:
     for regime in _GATEHOUSE:
+        if regime == "unary" and sessions > MOST_SINGLE_CALLS:
+            continue
         for server in servers:
             if server.kind == "plain":
                 asked = "plain" in plan.regimes and regime == "streams"

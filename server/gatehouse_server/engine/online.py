@@ -85,7 +85,6 @@ class OnlineEngine:
             for job, _ in chosen:
                 job.finished(job, failure)
             return
-        self._queue.ran(computed - formed, len(assembled.batch.inputs))
         finite = answer.finite.tolist()
         finite += [True] * (len(chosen) - len(finite))  # states that are only looked at stay as they are
         for (job, steps), is_finite in zip(chosen, finite, strict=True):
@@ -96,6 +95,7 @@ class OnlineEngine:
                 self._queue.append(job)
             else:
                 job.finished(job, None)
+        self._queue.ran(self._clock() - began, len(assembled.batch.inputs))
         self._observer.online_tick(
             OnlineTick(
                 model=self._model,

@@ -1,16 +1,16 @@
 """Who goes into the next tick, and with how many steps. Pure: no torch, no clock of its own.
 
 Jobs wait in flows: a client's short jobs are one, its long ones another. A tick takes from every flow in turn, so that
-nobody waits behind another client's queue, nor behind long work of his own. A flow that would fill ticks at the
-expense of others gets as much of each as the latency target allows, and the rest of the time it has efficient ticks.
+nobody waits behind another client's queue, nor behind long work of his own. While there is short work, all long work
+together gets as much of a tick as the latency target allows; alone it has efficient ticks.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 
@@ -20,9 +20,9 @@ class OnlineBatching:
 
     Jobs that read the output layer at each step share `output_steps` among them, with one step each at least.
 
-    Where several flows are at work, all long jobs together get as many steps as take `shared_seconds`, and short jobs
-    of one client as many, or `times_others` as many as the other clients have jobs. A flow alone gets as many steps as
-    take `alone_seconds`. None of these limits is below `least_steps`.
+    While there was short work within the last second, all long jobs together get as many steps as take
+    `shared_seconds`. Otherwise, and short jobs of one client at any time, get as many as take `alone_seconds`. Neither
+    limit is below `least_steps`.
     """
 
     max_sessions_per_tick: int = 256
@@ -31,7 +31,6 @@ class OnlineBatching:
     shared_seconds: float = 0.003
     alone_seconds: float = 0.05
     least_steps: int = 16
-    times_others: int = 4
 
     def __post_init__(self) -> None:
         if min(self.max_sessions_per_tick, self.chunk_steps, self.output_steps, self.least_steps) < 1:
@@ -75,9 +74,6 @@ _REMEMBERED_SECONDS = 1.0
 _FORGETTING = 0.1
 _FIRST_STEP_SECONDS = 0.0001
 
-Flow = tuple[bool, Hashable]
-"""Whether its jobs are long, and whose they are."""
-
 
 class TickQueue(Generic[J]):
     """Jobs that wait for a tick. Used by the engine thread."""
@@ -88,8 +84,7 @@ class TickQueue(Generic[J]):
         self._long: dict[Hashable, deque[J]] = {}
         self._waiting = 0
         self._step_seconds = _FIRST_STEP_SECONDS
-        self._last_flow: Flow | None = None
-        self._shared_until_seconds = -1.0
+        self._shared_until_seconds = -math.inf
 
     def __len__(self) -> int:
         return self._waiting
@@ -117,21 +112,21 @@ class TickQueue(Generic[J]):
         A job whose deadline passed before its first step is left out; one that has begun is finished.
         """
         batching = self._batching
-        is_shared = self._is_shared(now_seconds)
-        allowed = self._steps_in(batching.shared_seconds if is_shared else batching.alone_seconds)
+        if self._short:
+            self._shared_until_seconds = now_seconds + _REMEMBERED_SECONDS
         draw: _Draw[J] = _Draw(now_seconds, batching)
         room = batching.max_sessions_per_tick - (
             1 if self._long and self._short else 0
         )  # long work always goes on
-        jobs = sum(map(len, self._short.values()))
+        most_steps = self._steps_in(batching.alone_seconds)
         for client, count in _fair_counts(self._short, room):
             waiting = self._short.pop(client)
-            others = jobs - len(waiting)
-            most_steps = max(allowed, batching.times_others * others) if is_shared else allowed
             draw.short(waiting, count, most_steps)
             if waiting:  # its turn is over: the next tick begins with another client
                 self._short[client] = waiting
-        self._take_long(draw, batching.max_sessions_per_tick - len(draw.chosen), allowed)
+        is_shared = now_seconds <= self._shared_until_seconds
+        long_seconds = batching.shared_seconds if is_shared else batching.alone_seconds
+        self._take_long(draw, batching.max_sessions_per_tick - len(draw.chosen), self._steps_in(long_seconds))
         self._waiting = sum(map(len, self._short.values())) + sum(map(len, self._long.values()))
         return draw.selection()
 
@@ -145,16 +140,6 @@ class TickQueue(Generic[J]):
         if taken:
             chunk = min(self._batching.chunk_steps, max(1, allowed_steps // len(taken)))
             draw.chosen += [(job, min(job.remaining, chunk)) for job in taken]
-
-    def _is_shared(self, now_seconds: float) -> bool:
-        """Whether more than one flow was at work in the last second."""
-        flows: list[Flow] = [(False, client) for client in islice(self._short, 2)]
-        flows += [(True, client) for client in islice(self._long, 2)]
-        if len(flows) > 1 or (self._last_flow is not None and flows and flows[0] != self._last_flow):
-            self._shared_until_seconds = now_seconds + _REMEMBERED_SECONDS
-        if flows:
-            self._last_flow = flows[0]
-        return now_seconds <= self._shared_until_seconds
 
     def _steps_in(self, seconds: float) -> int:
         return max(self._batching.least_steps, int(seconds / self._step_seconds))
