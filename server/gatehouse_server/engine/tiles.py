@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -36,7 +36,11 @@ class TileWorkers:
         others = [
             self._pool.submit(self._run, worker, tiles[worker::count], compute) for worker in range(1, count)
         ]
-        shares = [self._run(0, tiles[::count], compute), *(other.result() for other in others)]
+        try:
+            own = self._run(0, tiles[::count], compute)
+        finally:
+            wait(others)  # a tick that failed must not go on writing states: its rows are given to others
+        shares = [own, *(other.result() for other in others)]
         return [shares[number % count][number // count] for number in range(len(tiles))]
 
     def _run(
