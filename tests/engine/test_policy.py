@@ -141,6 +141,13 @@ def test_long_work_goes_on_beside_short_work_without_end():
     assert any(piece.remaining > 1 for piece, _ in queue.take(0.0).chosen)
 
 
+def test_a_tick_of_one_session_starves_neither_short_nor_long_work():
+    """Where a tick has a single place, both kinds of work go on all the same."""
+    batching = OnlineBatching(max_sessions_per_tick=1)
+    queue = queue_of([Piece(100), *(Piece(1) for _ in range(10))], batching)
+    assert {piece.remaining > 0 for piece, _ in run_tick(queue)} == {True, False}
+
+
 def test_long_work_alone_has_efficient_ticks():
     """Nobody else is there to be delayed."""
     queue = queue_of(Piece(4096) for _ in range(512))

@@ -146,13 +146,13 @@ class GraphedPrograms:
 
     def _do_read(self, bucket: int, k: int) -> None:
         device = self._inputs[bucket].device
-        read = self._arithmetic.read_suppressing(device["targets"], device["suppressed"], k)
+        read = self._arithmetic.read(device["targets"], k, device["suppressed"])
         self._keep(bucket, k, *read)
 
     def _do_both(self, bucket: int, k: int) -> None:
         device = self._inputs[bucket].device
-        total, *read = self._arithmetic.step_and_read_suppressing(
-            device["inputs"], device["sources"], device["targets"], device["suppressed"], k
+        total, *read = self._arithmetic.step_and_read(
+            device["inputs"], device["sources"], device["targets"], k, device["suppressed"]
         )
         self._outputs[bucket, k].device["total"].copy_(total)
         self._keep(bucket, k, *read)

@@ -16,7 +16,8 @@ from typing import Generic, Protocol, TypeVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineBatching:
-    """Limits of one tick: at most `max_sessions_per_tick` jobs with at most `chunk_steps` steps each.
+    """Limits of one tick: at most `max_sessions_per_tick` jobs with at most `chunk_steps` steps
+    each. Where that is one job, a tick takes a short and a long one.
 
     Jobs that read the output layer at each step share `output_steps` among them, with one step each at least.
 
@@ -115,18 +116,17 @@ class TickQueue(Generic[J]):
         if self._short:
             self._shared_until_seconds = now_seconds + _REMEMBERED_SECONDS
         draw: _Draw[J] = _Draw(now_seconds, batching)
-        room = batching.max_sessions_per_tick - (
-            1 if self._long and self._short else 0
-        )  # long work always goes on
+        most_jobs = batching.max_sessions_per_tick
+        kept_free = 1 if self._long and most_jobs > 1 else 0  # so that long work always goes on
         most_steps = self._steps_in(batching.alone_seconds)
-        for client, count in _fair_counts(self._short, room):
+        for client, count in _fair_counts(self._short, most_jobs - kept_free):
             waiting = self._short.pop(client)
             draw.short(waiting, count, most_steps)
             if waiting:  # its turn is over: the next tick begins with another client
                 self._short[client] = waiting
         is_shared = now_seconds <= self._shared_until_seconds
         long_seconds = batching.shared_seconds if is_shared else batching.alone_seconds
-        self._take_long(draw, batching.max_sessions_per_tick - len(draw.chosen), self._steps_in(long_seconds))
+        self._take_long(draw, max(1, most_jobs - len(draw.chosen)), self._steps_in(long_seconds))
         self._waiting = sum(map(len, self._short.values())) + sum(map(len, self._long.values()))
         return draw.selection()
 

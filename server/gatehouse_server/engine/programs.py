@@ -97,23 +97,15 @@ class TickArithmetic:
         """The sum of the new states, ()."""
         return self._advance(inputs, sources, targets)[0]
 
-    def read(self, rows: Tensor, k: int) -> tuple[Tensor, ...]:
-        """Values (M, k), ids (M, k), normalizer (M,) and logits (M, width)."""
-        return self.rank(self._output.index_select(0, rows), k, None)
-
-    def read_suppressing(self, rows: Tensor, suppressed: Tensor, k: int) -> tuple[Tensor, ...]:
-        """`read`, with entries left out where `suppressed` (M,) says so."""
+    def read(self, rows: Tensor, k: int, suppressed: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Values (M, k), ids (M, k), normalizer (M,) and logits (M, width); entries left out where `suppressed` (M,)
+        says so."""
         return self.rank(self._output.index_select(0, rows), k, suppressed)
 
-    def step_and_read(self, inputs: Tensor, sources: Tensor, targets: Tensor, k: int) -> tuple[Tensor, ...]:
-        """The sum, then what `read` returns of the new states."""
-        total, outputs = self._advance(inputs, sources, targets)
-        return (total, *self.rank(outputs, k, None))
-
-    def step_and_read_suppressing(
-        self, inputs: Tensor, sources: Tensor, targets: Tensor, suppressed: Tensor, k: int
+    def step_and_read(
+        self, inputs: Tensor, sources: Tensor, targets: Tensor, k: int, suppressed: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """The sum, then what `read_suppressing` returns of the new states."""
+        """The sum, then what `read` returns of the new states."""
         total, outputs = self._advance(inputs, sources, targets)
         return (total, *self.rank(outputs, k, suppressed))
 
@@ -174,19 +166,16 @@ class PlainPrograms:
 
     def read(self, rows: Ids, k: int, suppressed: Flags | None) -> Reading:
         """See `Programs`."""
-        if suppressed is None:
-            return reading_of(self._arithmetic.read(self._send(rows), k))
-        return reading_of(self._arithmetic.read_suppressing(self._send(rows), self._send(suppressed), k))
+        flags = None if suppressed is None else self._send(suppressed)
+        return reading_of(self._arithmetic.read(self._send(rows), k, flags))
 
     def step_and_read(
         self, inputs: Ids | Floats, sources: Ids, targets: Ids, k: int, suppressed: Flags | None
     ) -> tuple[float, Reading]:
         """See `Programs`."""
         sent = self._send(inputs), self._send(sources), self._send(targets)
-        if suppressed is None:
-            total, *read = self._arithmetic.step_and_read(*sent, k)
-        else:
-            total, *read = self._arithmetic.step_and_read_suppressing(*sent, self._send(suppressed), k)
+        flags = None if suppressed is None else self._send(suppressed)
+        total, *read = self._arithmetic.step_and_read(*sent, k, flags)
         return float(total), reading_of(read)
 
     def _send(self, array: npt.NDArray[np.generic]) -> Tensor:

@@ -46,10 +46,9 @@ class RecordedPrograms:
         self.tile_rows = TILE_ROWS
         self._arithmetic = arithmetic
         self._plain = PlainPrograms(arithmetic, tile_rows=TILE_ROWS)
-        self._read: dict[int, Call] = {}
-        self._read_suppressing: dict[int, Call] = {}
-        self._both: dict[int, Call] = {}
-        self._both_suppressing: dict[int, Call] = {}
+        # By how many best entries they rank, and whether some may be left out.
+        self._read: dict[tuple[int, bool], Call] = {}
+        self._both: dict[tuple[int, bool], Call] = {}
         with torch.inference_mode(), _borrowed_rows(arithmetic.table) as states:
             with arithmetic.network.scratch_apart(TILE_ROWS):
                 self._record()
@@ -63,23 +62,23 @@ class RecordedPrograms:
 
     def read(self, rows: Ids, k: int, suppressed: Flags | None) -> Reading:
         """See `Programs`."""
-        if k not in self._read:
+        call = self._read.get((k, suppressed is not None))
+        if call is None:
             return self._plain.read(rows, k, suppressed)
-        if suppressed is None or k not in self._read_suppressing:
-            return reading_of(self._read[k](torch.from_numpy(rows)))
-        return reading_of(self._read_suppressing[k](torch.from_numpy(rows), torch.from_numpy(suppressed)))
+        flags = () if suppressed is None else (torch.from_numpy(suppressed),)
+        return reading_of(call(torch.from_numpy(rows), *flags))
 
     def step_and_read(
         self, inputs: Ids | Floats, sources: Ids, targets: Ids, k: int, suppressed: Flags | None
     ) -> tuple[float, Reading]:
         """See `Programs`."""
-        if k not in self._both:
+        call = self._both.get((k, suppressed is not None))
+        if call is None:
             return self._plain.step_and_read(inputs, sources, targets, k, suppressed)
-        sent = torch.from_numpy(inputs), torch.from_numpy(sources), torch.from_numpy(targets)
-        if suppressed is None or k not in self._both_suppressing:
-            total, *read = self._both[k](*sent)
-        else:
-            total, *read = self._both_suppressing[k](*sent, torch.from_numpy(suppressed))
+        flags = () if suppressed is None else (torch.from_numpy(suppressed),)
+        total, *read = call(
+            torch.from_numpy(inputs), torch.from_numpy(sources), torch.from_numpy(targets), *flags
+        )
         return float(total), reading_of(read)
 
     def _record(self) -> None:
@@ -88,14 +87,17 @@ class RecordedPrograms:
         targets, suppressed = example[2:]
         self._step = record(arithmetic.step, example[:3])
         for k in (bucket for bucket in arithmetic.k_buckets if bucket <= _LARGEST_RECORDED_K):
-            self._read[k] = record(partial(arithmetic.read, k=k), [targets])
-            self._both[k] = record(partial(arithmetic.step_and_read, k=k), example[:3])
+            self._read[k, False] = record(partial(arithmetic.read, k=k), [targets])
+            self._both[k, False] = record(partial(arithmetic.step_and_read, k=k), example[:3])
             if k and arithmetic.suppresses:
-                self._read_suppressing[k] = record(
-                    partial(arithmetic.read_suppressing, k=k), [targets, suppressed]
+                self._read[k, True] = record(
+                    lambda rows, flags, k=k: arithmetic.read(rows, k, flags), [targets, suppressed]
                 )
-                self._both_suppressing[k] = record(
-                    partial(arithmetic.step_and_read_suppressing, k=k), example
+                self._both[k, True] = record(
+                    lambda inputs, sources, targets, flags, k=k: arithmetic.step_and_read(
+                        inputs, sources, targets, k, flags
+                    ),
+                    example,
                 )
 
     def _prove(self, rows: int, states: Sequence[Tensor]) -> None:
@@ -107,11 +109,11 @@ class RecordedPrograms:
             for part, values in zip(table, states, strict=True):
                 part[: len(values)] = values
             outcome: list[object] = [programs.step(inputs, sources, targets)]
-            for k in self._read:
-                for flags in (None, suppressed):
-                    outcome += _bits(programs.read(targets, k, flags))
-                    total, reading = programs.step_and_read(inputs, sources, targets, k, flags)
-                    outcome += [total, *_bits(reading)]
+            for k, leaves_out in self._read:
+                flags = suppressed if leaves_out else None
+                outcome += _bits(programs.read(targets, k, flags))
+                total, reading = programs.step_and_read(inputs, sources, targets, k, flags)
+                outcome += [total, *_bits(reading)]
             outcome += [part[: TILE_ROWS + 1].numpy().tobytes() for part in table]
             outcomes.append(outcome)
         if outcomes[0] != outcomes[1]:

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 import torch
 
-from gatehouse_server.engine.answers import Answers
+from gatehouse_server.engine.answer_builder import AnswerBuilder
 from gatehouse_server.engine.graphed_programs import GraphedPrograms
 from gatehouse_server.engine.graphs import CudaGraphs
 from gatehouse_server.engine.online_backend import Flags, Floats, HeadAnswer, Ids, OnlineAnswer, OnlineBatch
@@ -101,7 +101,7 @@ class TorchOnlineBackend:
     def _step_and_read(self, batch: OnlineBatch) -> OnlineAnswer:
         """The common tick: one step of every session, each read at its end."""
         assert batch.head is not None, "this tick reads"
-        answers = Answers(batch.head, self._arithmetic)
+        answers = AnswerBuilder(batch.head, self._arithmetic)
 
         def tile(programs: Programs, begin: int, end: int) -> float:
             k, suppressed = answers.ranked_together(begin, end)
@@ -131,7 +131,7 @@ class TorchOnlineBackend:
     def _read(self, batch: OnlineBatch, table_rows: Ids) -> HeadAnswer:
         """The head's answers for states that lie in the table."""
         assert batch.head is not None, "this tick reads"
-        answers = Answers(batch.head, self._arithmetic)
+        answers = AnswerBuilder(batch.head, self._arithmetic)
 
         def tile(programs: Programs, begin: int, end: int) -> None:
             k, suppressed = answers.ranked_together(begin, end)
@@ -159,7 +159,7 @@ class TorchOnlineBackend:
     def _read_hidden(self, batch: OnlineBatch, hidden: torch.Tensor) -> HeadAnswer:
         """The head's answers for any states of the tick."""
         assert batch.head is not None, "this tick reads"
-        answers = Answers(batch.head, self._arithmetic)
+        answers = AnswerBuilder(batch.head, self._arithmetic)
         states = hidden.index_select(0, self._send(batch.head.rows))
         for begin in range(0, len(states), TILE_ROWS):
             end = min(begin + TILE_ROWS, len(states))
@@ -199,9 +199,8 @@ def _reads_what_it_steps(batch: OnlineBatch) -> bool:
     head = batch.head
     if head is None or len(head.rows) != rows or len(batch.batch_sizes) != 1 or len(batch.peeked_rows):
         return False
-    return bool(
-        (head.rows == np.arange(rows, 2 * rows)).all()
-    )  # states after steps come after the `rows` sources
+    after_steps = np.arange(rows, 2 * rows)  # they come after the sources, of which there are as many
+    return bool((head.rows == after_steps).all())
 
 
 def _rows_in_table(batch: OnlineBatch) -> Ids | None:
@@ -212,9 +211,8 @@ def _rows_in_table(batch: OnlineBatch) -> Ids | None:
     after_steps = np.full(len(batch.inputs), -1, dtype=np.int64)
     begin = 0
     for size, following in zip(batch.batch_sizes, (*batch.batch_sizes, 0)[1:], strict=True):
-        after_steps[begin + following : begin + size] = batch.target_rows[
-            following:size
-        ]  # those that end here
+        ending = slice(following, size)
+        after_steps[begin + following : begin + size] = batch.target_rows[ending]
         begin += size
     # A source may be written by its own chunk, so it is not to be found in the table.
     in_table = np.concatenate([np.full(sequences, -1, dtype=np.int64), batch.peeked_rows, after_steps])

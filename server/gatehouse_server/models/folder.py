@@ -17,16 +17,13 @@ from gatehouse_server.models.sections import TokenInput
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.models.weights import WeightsError, match_weights, read_weights
 from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
-from gatehouse_server.network.network import Network
+from gatehouse_server.network.network import DEFAULT_FOLD_LIMIT_BYTES, Network
 from gatehouse_server.network.recording import NotRecordableError
 from gatehouse_server.network.spec import parameter_shapes
 
 __all__ = ["DEFAULT_FOLD_LIMIT_BYTES", "ModelFolderError", "load_folder"]
 
 _log = structlog.get_logger(__name__)
-
-DEFAULT_FOLD_LIMIT_BYTES = 192 * 2**20
-"""How much memory a table of precomputed input projections may take."""
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 

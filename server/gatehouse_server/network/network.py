@@ -25,7 +25,8 @@ from gatehouse_server.network.state import State, StateLayout
 from gatehouse_server.network.stepped_reading import SteppedReader
 from gatehouse_server.network.workspace import Workspace
 
-_DEFAULT_FOLD_LIMIT_BYTES = 192 * 2**20
+DEFAULT_FOLD_LIMIT_BYTES = 192 * 2**20
+"""How much memory a table of precomputed input products may take."""
 
 
 class Network:
@@ -55,7 +56,7 @@ class Network:
         spec: NetworkSpec,
         parameters: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
-        fold_limit_bytes: int = _DEFAULT_FOLD_LIMIT_BYTES,
+        fold_limit_bytes: int = DEFAULT_FOLD_LIMIT_BYTES,
         arithmetic: Arithmetic = FLOAT32,
     ) -> "Network":
         """Build from float32 or float16 `parameters`, named and shaped as `parameter_shapes(spec)` says.

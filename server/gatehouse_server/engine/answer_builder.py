@@ -10,7 +10,7 @@ from gatehouse_server.engine.online_backend import Floats, HeadAnswer, HeadReque
 from gatehouse_server.engine.programs import Flags, Reading, TickArithmetic
 
 
-class Answers:
+class AnswerBuilder:
     """Collects the answers to one request, tile by tile. Tiles may come from several threads at once."""
 
     def __init__(self, request: HeadRequest, arithmetic: TickArithmetic) -> None:
@@ -36,7 +36,7 @@ class Answers:
             for k in self._buckets:
                 if ((ks > bucket) & (ks <= k)).any():
                     bucket = k
-        suppressed = self._request.suppressed
+        suppressed = self._request.suppressed if self._arithmetic.suppresses else None
         if suppressed is None or bucket == 0 or not suppressed[begin:end].any():
             return bucket, None
         return bucket, suppressed[begin:end]
