@@ -21,6 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.network.recurrents import recurrents
+
 from ..network.oracle import random_parameters, reference
 
 # torch says so itself when it computes projections; the oracle only has to be right, not fast.
@@ -102,25 +104,9 @@ def scores_of(network: Network, documents: Sequence[DocumentInputs]) -> BatchSco
     return result
 
 
-@st.composite
-def _recurrents(draw: st.DrawFn) -> RecurrentSpec:
-    cell = draw(st.sampled_from(["lstm", "gru", "rnn_tanh", "rnn_relu"]))
-    hidden = draw(st.integers(1, 20))
-    return RecurrentSpec(
-        cell=cell,
-        input_size=draw(st.integers(1, 9)),
-        hidden_size=hidden,
-        layers=draw(st.integers(1, 3)),
-        projection_size=draw(st.integers(0, hidden - 1)) if cell == "lstm" else 0,
-        bias=draw(st.booleans()),
-        bidirectional=draw(st.booleans()),
-        merge=draw(st.sampled_from(["concat", "sum", "average", "multiply"])),
-    )
-
-
 @settings(max_examples=60, deadline=None)
 @given(
-    recurrent=_recurrents(),
+    recurrent=recurrents(),
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40).map(lambda lengths: sorted(lengths)[::-1]),
     pooling=st.sampled_from([(), ("last",), ("mean",), ("max",), ("max", "last", "mean")]),
     kind=st.sampled_from(["softmax", "sigmoid", "linear"]),

@@ -10,6 +10,8 @@ from gatehouse_server.network.spec import RecurrentSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.network.recurrents import recurrents
+
 from .oracle import random_parameters
 from .readings import RECURRENTS, drained, expected_of, inputs_of, spec_of, ticking
 
@@ -24,25 +26,9 @@ CLOCKS = {
 }
 
 
-@st.composite
-def _recurrents(draw: st.DrawFn) -> RecurrentSpec:
-    cell = draw(st.sampled_from(["lstm", "gru", "rnn_tanh", "rnn_relu"]))
-    hidden = draw(st.integers(1, 20))
-    return RecurrentSpec(
-        cell=cell,
-        input_size=draw(st.integers(1, 9)),
-        hidden_size=hidden,
-        layers=draw(st.integers(1, 3)),
-        projection_size=draw(st.integers(0, hidden - 1)) if cell == "lstm" else 0,
-        bias=draw(st.booleans()),
-        bidirectional=draw(st.booleans()),
-        merge=draw(st.sampled_from(["concat", "sum", "average", "multiply"])),
-    )
-
-
 @settings(max_examples=60, deadline=None)
 @given(
-    recurrent=_recurrents(),
+    recurrent=recurrents(),
     lengths=st.lists(st.integers(1, 24), min_size=1, max_size=6).map(lambda lengths: sorted(lengths)[::-1]),
     pooling=st.sampled_from([("last",), ("mean",), ("max",), ("max", "last", "mean")]),
     tokens=st.booleans(),
