@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gatehouse/v1/model.proto\x12\x0cgatehouse.v1\x1a\x1egoogle/protobuf/duration.proto\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.gatehouse.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gatehouse.v1.Model\"\x83\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.gatehouse.v1.ModelStatus\x12\x0f\n\x07\x66\x61ilure\x18\x04 \x01(\t\x12\x0c\n\x04task\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0e\n\x06online\x18\x07 \x01(\x08\x12\x0c\n\x04\x63\x65ll\x18\x08 \x01(\t\x12\x0e\n\x06layers\x18\t \x01(\x05\x12\x13\n\x0bhidden_size\x18\n \x01(\x05\x12\x17\n\x0fprojection_size\x18\x0b \x01(\x05\x12\x15\n\rbidirectional\x18\x0c \x01(\x08\x12\r\n\x05merge\x18\r \x01(\t\x12\x0f\n\x07pooling\x18\x0e \x03(\t\x12*\n\x06tokens\x18\x0f \x01(\x0b\x32\x18.gatehouse.v1.TokenInputH\x00\x12.\n\x08\x66\x65\x61tures\x18\x10 \x01(\x0b\x32\x1a.gatehouse.v1.FeatureInputH\x00\x12\x0e\n\x06labels\x18\x11 \x03(\t\x12\x31\n\nparameters\x18\x12 \x03(\x0b\x32\x1d.gatehouse.v1.ParameterMatrix\x12\x17\n\x0fparameter_count\x18\x13 \x01(\x03\x12\x13\n\x0b\x66ingerprint\x18\x14 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x15 \x01(\x03\x12\x13\n\x0bstate_bytes\x18\x16 \x01(\x03\x12\x30\n\rload_duration\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x63\x61rd\x18\x18 \x01(\t\x12\x12\n\narithmetic\x18\x19 \x01(\t\x12\x14\n\x0creproducible\x18\x1a \x01(\x08\x42\x07\n\x05input\"\xa7\x01\n\nTokenInput\x12\x17\n\x0fvocabulary_size\x18\x01 \x01(\x05\x12\x17\n\nunknown_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08start_id\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06\x65nd_id\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x0c\x61\x63\x63\x65pts_text\x18\x05 \x01(\x08\x42\r\n\x0b_unknown_idB\x0b\n\t_start_idB\t\n\x07_end_id\"+\n\x0c\x46\x65\x61tureInput\x12\x0c\n\x04size\x18\x01 \x01(\x05\x12\r\n\x05names\x18\x02 \x03(\t\"N\n\x0fParameterMatrix\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0f\n\x07\x66ormula\x18\x04 \x01(\t*\\\n\x0bModelStatus\x12\x1c\n\x18MODEL_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12MODEL_STATUS_READY\x10\x01\x12\x17\n\x13MODEL_STATUS_FAILED\x10\x02\x32\xaa\x01\n\x0cModelService\x12O\n\nListModels\x12\x1f.gatehouse.v1.ListModelsRequest\x1a .gatehouse.v1.ListModelsResponse\x12I\n\x08GetModel\x12\x1d.gatehouse.v1.GetModelRequest\x1a\x1e.gatehouse.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gatehouse/v1/model.proto\x12\x0cgatehouse.v1\x1a\x1egoogle/protobuf/duration.proto\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.gatehouse.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gatehouse.v1.Model\"\xbd\x06\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.gatehouse.v1.ModelStatus\x12\x0f\n\x07\x66\x61ilure\x18\x04 \x01(\t\x12\x0c\n\x04task\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0e\n\x06online\x18\x07 \x01(\x08\x12\x0c\n\x04\x63\x65ll\x18\x08 \x01(\t\x12\x0e\n\x06layers\x18\t \x01(\x05\x12\x13\n\x0bhidden_size\x18\n \x01(\x05\x12\x17\n\x0fprojection_size\x18\x0b \x01(\x05\x12\x15\n\rbidirectional\x18\x0c \x01(\x08\x12\r\n\x05merge\x18\r \x01(\t\x12\x0f\n\x07pooling\x18\x0e \x03(\t\x12*\n\x06tokens\x18\x0f \x01(\x0b\x32\x18.gatehouse.v1.TokenInputH\x00\x12.\n\x08\x66\x65\x61tures\x18\x10 \x01(\x0b\x32\x1a.gatehouse.v1.FeatureInputH\x00\x12\x0e\n\x06labels\x18\x11 \x03(\t\x12\x31\n\nparameters\x18\x12 \x03(\x0b\x32\x1d.gatehouse.v1.ParameterMatrix\x12\x17\n\x0fparameter_count\x18\x13 \x01(\x03\x12\x13\n\x0b\x66ingerprint\x18\x14 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x15 \x01(\x03\x12\x13\n\x0bstate_bytes\x18\x16 \x01(\x03\x12\x30\n\rload_duration\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x63\x61rd\x18\x18 \x01(\t\x12\x12\n\narithmetic\x18\x19 \x01(\t\x12\x14\n\x0creproducible\x18\x1a \x01(\x08\x12\x36\n\x10recurrent_layers\x18\x1b \x03(\x0b\x32\x1c.gatehouse.v1.RecurrentLayer\x12\x12\n\nstep_flops\x18\x1c \x01(\x03\x12\x12\n\nstep_bytes\x18\x1d \x01(\x03\x12\x15\n\rsession_bytes\x18\x1e \x01(\x03\x12\x14\n\x0cinitial_size\x18\x1f \x01(\x05\x12+\n\ndimensions\x18  \x03(\x0b\x32\x17.gatehouse.v1.DimensionB\x07\n\x05input\"\xea\x01\n\x0eRecurrentLayer\x12\x0c\n\x04\x63\x65ll\x18\x01 \x01(\t\x12\x12\n\ninput_size\x18\x02 \x01(\x05\x12\x13\n\x0bhidden_size\x18\x03 \x01(\x05\x12\x17\n\x0fprojection_size\x18\x04 \x01(\x05\x12\x11\n\tdirection\x18\x05 \x01(\t\x12\r\n\x05merge\x18\x06 \x01(\t\x12\x13\n\x0boutput_size\x18\x07 \x01(\x05\x12\x0f\n\x07options\x18\x08 \x03(\t\x12\x0c\n\x04part\x18\t \x01(\t\x12\x32\n\x0eparameter_sums\x18\n \x03(\x0b\x32\x1a.gatehouse.v1.ParameterSum\"s\n\x0cParameterSum\x12\x11\n\tdirection\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0f\n\x07\x66ormula\x18\x03 \x01(\t\x12\x16\n\x0eone_bias_count\x18\x04 \x01(\x03\x12\x18\n\x10one_bias_formula\x18\x05 \x01(\t\")\n\tDimension\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\"\xa7\x01\n\nTokenInput\x12\x17\n\x0fvocabulary_size\x18\x01 \x01(\x05\x12\x17\n\nunknown_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08start_id\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06\x65nd_id\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x0c\x61\x63\x63\x65pts_text\x18\x05 \x01(\x08\x42\r\n\x0b_unknown_idB\x0b\n\t_start_idB\t\n\x07_end_id\"+\n\x0c\x46\x65\x61tureInput\x12\x0c\n\x04size\x18\x01 \x01(\x05\x12\r\n\x05names\x18\x02 \x03(\t\"N\n\x0fParameterMatrix\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0f\n\x07\x66ormula\x18\x04 \x01(\t*\\\n\x0bModelStatus\x12\x1c\n\x18MODEL_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12MODEL_STATUS_READY\x10\x01\x12\x17\n\x13MODEL_STATUS_FAILED\x10\x02\x32\xaa\x01\n\x0cModelService\x12O\n\nListModels\x12\x1f.gatehouse.v1.ListModelsRequest\x1a .gatehouse.v1.ListModelsResponse\x12I\n\x08GetModel\x12\x1d.gatehouse.v1.GetModelRequest\x1a\x1e.gatehouse.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gatehouse.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATUS']._serialized_start=1185
-  _globals['_MODELSTATUS']._serialized_end=1277
+  _globals['_MODELSTATUS']._serialized_start=1768
+  _globals['_MODELSTATUS']._serialized_end=1860
   _globals['_LISTMODELSREQUEST']._serialized_start=74
   _globals['_LISTMODELSREQUEST']._serialized_end=93
   _globals['_LISTMODELSRESPONSE']._serialized_start=95
@@ -43,13 +43,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELRESPONSE']._serialized_start=188
   _globals['_GETMODELRESPONSE']._serialized_end=242
   _globals['_MODEL']._serialized_start=245
-  _globals['_MODEL']._serialized_end=888
-  _globals['_TOKENINPUT']._serialized_start=891
-  _globals['_TOKENINPUT']._serialized_end=1058
-  _globals['_FEATUREINPUT']._serialized_start=1060
-  _globals['_FEATUREINPUT']._serialized_end=1103
-  _globals['_PARAMETERMATRIX']._serialized_start=1105
-  _globals['_PARAMETERMATRIX']._serialized_end=1183
-  _globals['_MODELSERVICE']._serialized_start=1280
-  _globals['_MODELSERVICE']._serialized_end=1450
+  _globals['_MODEL']._serialized_end=1074
+  _globals['_RECURRENTLAYER']._serialized_start=1077
+  _globals['_RECURRENTLAYER']._serialized_end=1311
+  _globals['_PARAMETERSUM']._serialized_start=1313
+  _globals['_PARAMETERSUM']._serialized_end=1428
+  _globals['_DIMENSION']._serialized_start=1430
+  _globals['_DIMENSION']._serialized_end=1471
+  _globals['_TOKENINPUT']._serialized_start=1474
+  _globals['_TOKENINPUT']._serialized_end=1641
+  _globals['_FEATUREINPUT']._serialized_start=1643
+  _globals['_FEATUREINPUT']._serialized_end=1686
+  _globals['_PARAMETERMATRIX']._serialized_start=1688
+  _globals['_PARAMETERMATRIX']._serialized_end=1766
+  _globals['_MODELSERVICE']._serialized_start=1863
+  _globals['_MODELSERVICE']._serialized_end=2033
 # @@protoc_insertion_point(module_scope)

@@ -163,6 +163,12 @@ class Model(_message.Message):
     CARD_FIELD_NUMBER: _builtins.int
     ARITHMETIC_FIELD_NUMBER: _builtins.int
     REPRODUCIBLE_FIELD_NUMBER: _builtins.int
+    RECURRENT_LAYERS_FIELD_NUMBER: _builtins.int
+    STEP_FLOPS_FIELD_NUMBER: _builtins.int
+    STEP_BYTES_FIELD_NUMBER: _builtins.int
+    SESSION_BYTES_FIELD_NUMBER: _builtins.int
+    INITIAL_SIZE_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, as `keyboard`."""
     version: _builtins.str
@@ -172,23 +178,23 @@ class Model(_message.Message):
     failure: _builtins.str
     """With MODEL_STATUS_FAILED: one line that says what to mend. All fields below are empty then."""
     task: _builtins.str
-    """`language_model`, `classifier`, `regressor` or `encoder`."""
+    """`language_model`, `classifier`, `regressor`, `encoder` or `transducer`."""
     description: _builtins.str
     """One sentence."""
     online: _builtins.bool
     """True when sessions can run on it: unidirectional, and without pooling over the whole sequence."""
     cell: _builtins.str
-    """Cell: `lstm`, `gru`, `rnn_tanh` or `rnn_relu`."""
+    """Cell of the lowest layer: `lstm`, `gru`, `rnn`, `rnn_tanh`, `rnn_relu` or one that the server was given."""
     layers: _builtins.int
     """Recurrent layers, L."""
     hidden_size: _builtins.int
-    """Hidden size of a layer and direction, H."""
+    """Hidden size of the lowest layer and a direction, H."""
     projection_size: _builtins.int
-    """Size of the projection, P; 0 without one."""
+    """Size of the lowest layer's projection, P; 0 without one."""
     bidirectional: _builtins.bool
-    """True when every layer runs in both directions."""
+    """True when a layer runs in both directions."""
     merge: _builtins.str
-    """How the directions are joined: `concat`, `sum`, `average` or `multiply`. Empty when there is one direction."""
+    """How the directions of the lowest layer are joined: `concat`, `sum`, `average` or `multiply`. Empty when it has one."""
     parameter_count: _builtins.int
     """Sum over all matrices."""
     fingerprint: _builtins.str
@@ -203,6 +209,17 @@ class Model(_message.Message):
     """How matrix products are computed: `float32`, `tf32`, `int8`, `bfloat16` or `float16`. States belong to it."""
     reproducible: _builtins.bool
     """True when answers proved, as the model was loaded, not to depend on what else is computed, to the bit."""
+    step_flops: _builtins.int
+    """Floating-point operations of the matrix products of one step, a multiplication and an addition counted as two: of
+    all layers and directions, and of the output layer unless it is computed once a sequence. What comes out of the
+    input table costs none.
+    """
+    step_bytes: _builtins.int
+    """Bytes of weights that one step of one sequence reads for that, the row of the input table among them."""
+    session_bytes: _builtins.int
+    """Bytes of memory that a live session takes, kept states and a tape of 50 steps included. 0 when it can't run online."""
+    initial_size: _builtins.int
+    """Width of the feature vector that may set the state a generation begins in (GenerateRequest.initial). 0: none may."""
     @_builtins.property
     def pooling(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """How steps are pooled: `last`, `mean`, `max`, in order. Empty: an output per step."""
@@ -226,6 +243,14 @@ class Model(_message.Message):
     @_builtins.property
     def load_duration(self) -> _duration_pb2.Duration:
         """How long loading took."""
+
+    @_builtins.property
+    def recurrent_layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecurrentLayer]:
+        """The recurrent layers from the lowest to the top; of a transducer those of the encoder, then those of the decoder."""
+
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dimension]:
+        """The letters of all formulas, and what they stand for here."""
 
     def __init__(
         self,
@@ -256,16 +281,150 @@ class Model(_message.Message):
         card: _builtins.str = ...,
         arithmetic: _builtins.str = ...,
         reproducible: _builtins.bool = ...,
+        recurrent_layers: _abc.Iterable[Global___RecurrentLayer] | None = ...,
+        step_flops: _builtins.int = ...,
+        step_bytes: _builtins.int = ...,
+        session_bytes: _builtins.int = ...,
+        initial_size: _builtins.int = ...,
+        dimensions: _abc.Iterable[Global___Dimension] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "input", b"input", "load_duration", b"load_duration", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arithmetic", b"arithmetic", "bidirectional", b"bidirectional", "card", b"card", "cell", b"cell", "description", b"description", "failure", b"failure", "features", b"features", "fingerprint", b"fingerprint", "hidden_size", b"hidden_size", "input", b"input", "labels", b"labels", "layers", b"layers", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "merge", b"merge", "name", b"name", "online", b"online", "parameter_count", b"parameter_count", "parameters", b"parameters", "pooling", b"pooling", "projection_size", b"projection_size", "reproducible", b"reproducible", "state_bytes", b"state_bytes", "status", b"status", "task", b"task", "tokens", b"tokens", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arithmetic", b"arithmetic", "bidirectional", b"bidirectional", "card", b"card", "cell", b"cell", "description", b"description", "dimensions", b"dimensions", "failure", b"failure", "features", b"features", "fingerprint", b"fingerprint", "hidden_size", b"hidden_size", "initial_size", b"initial_size", "input", b"input", "labels", b"labels", "layers", b"layers", "load_duration", b"load_duration", "memory_bytes", b"memory_bytes", "merge", b"merge", "name", b"name", "online", b"online", "parameter_count", b"parameter_count", "parameters", b"parameters", "pooling", b"pooling", "projection_size", b"projection_size", "recurrent_layers", b"recurrent_layers", "reproducible", b"reproducible", "session_bytes", b"session_bytes", "state_bytes", b"state_bytes", "status", b"status", "step_bytes", b"step_bytes", "step_flops", b"step_flops", "task", b"task", "tokens", b"tokens", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["tokens", "features"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class RecurrentLayer(_message.Message):
+    """One recurrent layer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELL_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_FIELD_NUMBER: _builtins.int
+    HIDDEN_SIZE_FIELD_NUMBER: _builtins.int
+    PROJECTION_SIZE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
+    OUTPUT_SIZE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    PARAMETER_SUMS_FIELD_NUMBER: _builtins.int
+    cell: _builtins.str
+    """Cell."""
+    input_size: _builtins.int
+    """Values per step that it reads."""
+    hidden_size: _builtins.int
+    """Hidden size of a direction, H."""
+    projection_size: _builtins.int
+    """Size of the projection, P; 0 without one."""
+    direction: _builtins.str
+    """`forward`, `reverse` or `both`."""
+    merge: _builtins.str
+    """How two directions are joined: `concat`, `sum`, `average` or `multiply`. Empty when there is one."""
+    output_size: _builtins.int
+    """Values per step that it hands on."""
+    part: _builtins.str
+    """`encoder` or `decoder`, of a transducer; empty otherwise."""
+    @_builtins.property
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the cell computes beyond its name, as `reset before` or `gate_activation hard_sigmoid`. Empty for torch's cells."""
+
+    @_builtins.property
+    def parameter_sums(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSum]:
+        """Its parameters summed, for each direction."""
+
+    def __init__(
+        self,
+        *,
+        cell: _builtins.str = ...,
+        input_size: _builtins.int = ...,
+        hidden_size: _builtins.int = ...,
+        projection_size: _builtins.int = ...,
+        direction: _builtins.str = ...,
+        merge: _builtins.str = ...,
+        output_size: _builtins.int = ...,
+        options: _abc.Iterable[_builtins.str] | None = ...,
+        part: _builtins.str = ...,
+        parameter_sums: _abc.Iterable[Global___ParameterSum] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "direction", b"direction", "hidden_size", b"hidden_size", "input_size", b"input_size", "merge", b"merge", "options", b"options", "output_size", b"output_size", "parameter_sums", b"parameter_sums", "part", b"part", "projection_size", b"projection_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecurrentLayer: _TypeAlias = RecurrentLayer  # noqa: Y015
+
+@_typing.final
+class ParameterSum(_message.Message):
+    """The parameters of one direction of a layer, summed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FORMULA_FIELD_NUMBER: _builtins.int
+    ONE_BIAS_COUNT_FIELD_NUMBER: _builtins.int
+    ONE_BIAS_FORMULA_FIELD_NUMBER: _builtins.int
+    direction: _builtins.str
+    """`forward` or `reverse`."""
+    count: _builtins.int
+    """How many parameters."""
+    formula: _builtins.str
+    """The count as a formula of the sizes, as `4·(E + H + 2)·H`. Empty for cells that the server was given."""
+    one_bias_count: _builtins.int
+    """How many there would be with one bias for each gate, as Keras and most textbooks have it, instead of torch's two,
+    whose sum is all that counts. 0 where both are needed (a GRU's reset after the product), or there is none.
+    """
+    one_bias_formula: _builtins.str
+    """That count as a formula; empty with it."""
+    def __init__(
+        self,
+        *,
+        direction: _builtins.str = ...,
+        count: _builtins.int = ...,
+        formula: _builtins.str = ...,
+        one_bias_count: _builtins.int = ...,
+        one_bias_formula: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "direction", b"direction", "formula", b"formula", "one_bias_count", b"one_bias_count", "one_bias_formula", b"one_bias_formula"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParameterSum: _TypeAlias = ParameterSum  # noqa: Y015
+
+@_typing.final
+class Dimension(_message.Message):
+    """What a letter of formulas stands for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The letter, as `H`; of layers that differ with the layer's number below it, as `H₀`."""
+    size: _builtins.int
+    """The size."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
 
 @_typing.final
 class TokenInput(_message.Message):

@@ -194,19 +194,41 @@ class ClassifyOptions(_message.Message):
 
     K_FIELD_NUMBER: _builtins.int
     TRUNCATE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    LOG_LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
     k: _builtins.int
     """How many labels to answer, best first. Absent: all."""
     truncate: _builtins.bool
     """Cut a document at the server's limit and mark its result, instead of refusing it."""
+    steps: _online_pb2.OutputSteps.ValueType
+    """At which steps `scores`, `vector` and `hidden` are answered. EVERY is for models that do not pool steps: taggers,
+    language models, regressions and encoders of single steps.
+    """
+    vector: _builtins.bool
+    """The whole output of the model: probabilities of a classifier, values of a regression."""
+    hidden: _builtins.bool
+    """What the recurrent layers hand on, pooled as the model pools it."""
+    log_likelihood: _builtins.bool
+    """Of a language model: the natural log-likelihood of the document, and of each of its tokens with EVERY."""
+    activations: _builtins.bool
+    """What goes on inside: gates and cell states of every layer at each step. Meant for looking, not for speed."""
     def __init__(
         self,
         *,
         k: _builtins.int | None = ...,
         truncate: _builtins.bool = ...,
+        steps: _online_pb2.OutputSteps.ValueType = ...,
+        vector: _builtins.bool = ...,
+        hidden: _builtins.bool = ...,
+        log_likelihood: _builtins.bool = ...,
+        activations: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k", "truncate", b"truncate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "activations", b"activations", "hidden", b"hidden", "k", b"k", "log_likelihood", b"log_likelihood", "steps", b"steps", "truncate", b"truncate", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
     _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
@@ -226,23 +248,52 @@ class DocumentResult(_message.Message):
     STEP_COUNT_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    LOG_LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    TOKEN_TEXTS_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document."""
     step_count: _builtins.int
     """How many steps were read."""
     truncated: _builtins.bool
     """True when the document was longer than the limit and cut."""
+    vector: _builtins.bytes
+    """With `vector`: O float32 values, little-endian. Of regressions also without being asked for."""
+    hidden: _builtins.bytes
+    """With `hidden`: float32 values, little-endian. Of encoders also without being asked for."""
+    log_likelihood: _builtins.float
+    """With `log_likelihood`: the sum over all tokens. Of language models also without being asked for."""
     @_builtins.property
     def status(self) -> _status_pb2.Status:
         """Set when the document failed. Details as in StreamResult.status."""
 
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
-        """The labels with their scores, best first."""
+        """The labels with their scores, best first. Of classifiers, unless they are asked for `steps` EVERY."""
 
     @_builtins.property
     def timing(self) -> _online_pb2.Timing:
         """Where the time went."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentStep]:
+        """With OUTPUT_STEPS_EVERY: one entry for each step, in order."""
+
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[_online_pb2.LayerActivations]:
+        """With `activations`: one entry for each layer and direction, from the lowest to the top."""
+
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With `activations`: the token ids, in order."""
+
+    @_builtins.property
+    def token_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `activations`: the texts of the tokens, in order, where the model has a vocabulary."""
 
     def __init__(
         self,
@@ -253,14 +304,78 @@ class DocumentResult(_message.Message):
         step_count: _builtins.int = ...,
         truncated: _builtins.bool = ...,
         timing: _online_pb2.Timing | None = ...,
+        steps: _abc.Iterable[Global___DocumentStep] | None = ...,
+        vector: _builtins.bytes = ...,
+        hidden: _builtins.bytes = ...,
+        log_likelihood: _builtins.float | None = ...,
+        activations: _abc.Iterable[_online_pb2.LayerActivations] | None = ...,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        token_texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_likelihood", b"_log_likelihood", "log_likelihood", b"log_likelihood", "status", b"status", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "scores", b"scores", "status", b"status", "step_count", b"step_count", "timing", b"timing", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_likelihood", b"_log_likelihood", "activations", b"activations", "document_id", b"document_id", "hidden", b"hidden", "log_likelihood", b"log_likelihood", "scores", b"scores", "status", b"status", "step_count", b"step_count", "steps", b"steps", "timing", b"timing", "token_ids", b"token_ids", "token_texts", b"token_texts", "truncated", b"truncated", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__log_likelihood: _TypeAlias = _typing.Literal["log_likelihood"]  # noqa: Y015
+    _WhichOneofArgType__log_likelihood: _TypeAlias = _typing.Literal["_log_likelihood", b"_log_likelihood"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_likelihood) -> _WhichOneofReturnType__log_likelihood | None: ...
 
 Global___DocumentResult: _TypeAlias = DocumentResult  # noqa: Y015
+
+@_typing.final
+class DocumentStep(_message.Message):
+    """What a model says of one step of a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TEXT_START_FIELD_NUMBER: _builtins.int
+    TEXT_END_FIELD_NUMBER: _builtins.int
+    vector: _builtins.bytes
+    """With `vector`: O float32 values, little-endian."""
+    hidden: _builtins.bytes
+    """With `hidden`: R float32 values, little-endian."""
+    log_probability: _builtins.float
+    """With `log_likelihood`: the token and its natural log-probability, given what stands before it."""
+    token_id: _builtins.int
+    """The step's token, where the document consists of tokens."""
+    text_start: _builtins.int
+    """The part of a text that the token stands for: its first character and the one after its last."""
+    text_end: _builtins.int
+    """See `text_start`."""
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+        """The labels with their scores, best first."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___LabelScore] | None = ...,
+        vector: _builtins.bytes = ...,
+        hidden: _builtins.bytes = ...,
+        log_probability: _builtins.float | None = ...,
+        token_id: _builtins.int | None = ...,
+        text_start: _builtins.int = ...,
+        text_end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability", "_token_id", b"_token_id", "log_probability", b"log_probability", "token_id", b"token_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability", "_token_id", b"_token_id", "hidden", b"hidden", "log_probability", b"log_probability", "scores", b"scores", "text_end", b"text_end", "text_start", b"text_start", "token_id", b"token_id", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__log_probability: _TypeAlias = _typing.Literal["log_probability"]  # noqa: Y015
+    _WhichOneofArgType__log_probability: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability"]  # noqa: Y015
+    _WhichOneofReturnType__token_id: _TypeAlias = _typing.Literal["token_id"]  # noqa: Y015
+    _WhichOneofArgType__token_id: _TypeAlias = _typing.Literal["_token_id", b"_token_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_probability) -> _WhichOneofReturnType__log_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_id) -> _WhichOneofReturnType__token_id | None: ...
+
+Global___DocumentStep: _TypeAlias = DocumentStep  # noqa: Y015
 
 @_typing.final
 class LabelScore(_message.Message):
@@ -287,3 +402,206 @@ class LabelScore(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015
+
+@_typing.final
+class TransduceRequest(_message.Message):
+    """Documents to transduce."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """`name` or `name@version`. Required in the first message of a stream; later ones may leave it empty for the same
+    model.
+    """
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
+        """Documents, or parts of them."""
+
+    @_builtins.property
+    def options(self) -> Global___TransduceOptions:
+        """How. Taken from the first message of a stream; ignored in later ones."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        documents: _abc.Iterable[Global___Document] | None = ...,
+        options: Global___TransduceOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "model", b"model", "options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransduceRequest: _TypeAlias = TransduceRequest  # noqa: Y015
+
+@_typing.final
+class TransduceOptions(_message.Message):
+    """How to find the output."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEAM_SIZE_FIELD_NUMBER: _builtins.int
+    LENGTH_PENALTY_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_STEPS_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    TRUNCATE_FIELD_NUMBER: _builtins.int
+    beam_size: _builtins.int
+    """How many hypotheses the search keeps at each step. 1, or absent: the likeliest token each time."""
+    length_penalty: _builtins.float
+    """alpha of the length penalty ((5 + length) / 6)^alpha by which a hypothesis's log-probability is divided (Wu et al.
+    2016, equation 14). Absent: 0, none.
+    """
+    max_output_steps: _builtins.int
+    """The most tokens of an output. Absent: the server's limit."""
+    alternatives: _builtins.int
+    """How many of the best hypotheses to answer, at most `beam_size`. Absent: 1."""
+    truncate: _builtins.bool
+    """Cut a document at the server's limit and mark its result, instead of refusing it."""
+    def __init__(
+        self,
+        *,
+        beam_size: _builtins.int | None = ...,
+        length_penalty: _builtins.float | None = ...,
+        max_output_steps: _builtins.int | None = ...,
+        alternatives: _builtins.int | None = ...,
+        truncate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alternatives", b"_alternatives", "_beam_size", b"_beam_size", "_length_penalty", b"_length_penalty", "_max_output_steps", b"_max_output_steps", "alternatives", b"alternatives", "beam_size", b"beam_size", "length_penalty", b"length_penalty", "max_output_steps", b"max_output_steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alternatives", b"_alternatives", "_beam_size", b"_beam_size", "_length_penalty", b"_length_penalty", "_max_output_steps", b"_max_output_steps", "alternatives", b"alternatives", "beam_size", b"beam_size", "length_penalty", b"length_penalty", "max_output_steps", b"max_output_steps", "truncate", b"truncate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alternatives: _TypeAlias = _typing.Literal["alternatives"]  # noqa: Y015
+    _WhichOneofArgType__alternatives: _TypeAlias = _typing.Literal["_alternatives", b"_alternatives"]  # noqa: Y015
+    _WhichOneofReturnType__beam_size: _TypeAlias = _typing.Literal["beam_size"]  # noqa: Y015
+    _WhichOneofArgType__beam_size: _TypeAlias = _typing.Literal["_beam_size", b"_beam_size"]  # noqa: Y015
+    _WhichOneofReturnType__length_penalty: _TypeAlias = _typing.Literal["length_penalty"]  # noqa: Y015
+    _WhichOneofArgType__length_penalty: _TypeAlias = _typing.Literal["_length_penalty", b"_length_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__max_output_steps: _TypeAlias = _typing.Literal["max_output_steps"]  # noqa: Y015
+    _WhichOneofArgType__max_output_steps: _TypeAlias = _typing.Literal["_max_output_steps", b"_max_output_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alternatives) -> _WhichOneofReturnType__alternatives | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beam_size) -> _WhichOneofReturnType__beam_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__length_penalty) -> _WhichOneofReturnType__length_penalty | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_steps) -> _WhichOneofReturnType__max_output_steps | None: ...
+
+Global___TransduceOptions: _TypeAlias = TransduceOptions  # noqa: Y015
+
+@_typing.final
+class TransduceResponse(_message.Message):
+    """Results of documents that have finished."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransduceResult]:
+        """The results."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___TransduceResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransduceResponse: _TypeAlias = TransduceResponse  # noqa: Y015
+
+@_typing.final
+class TransduceResult(_message.Message):
+    """What became of one document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    HYPOTHESES_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document."""
+    step_count: _builtins.int
+    """How many steps were read."""
+    truncated: _builtins.bool
+    """True when the document was longer than the limit and cut."""
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """Set when the document failed. Details as in StreamResult.status."""
+
+    @_builtins.property
+    def hypotheses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hypothesis]:
+        """The outputs, best first."""
+
+    @_builtins.property
+    def timing(self) -> _online_pb2.Timing:
+        """Where the time went."""
+
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+        status: _status_pb2.Status | None = ...,
+        hypotheses: _abc.Iterable[Global___Hypothesis] | None = ...,
+        step_count: _builtins.int = ...,
+        truncated: _builtins.bool = ...,
+        timing: _online_pb2.Timing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "hypotheses", b"hypotheses", "status", b"status", "step_count", b"step_count", "timing", b"timing", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransduceResult: _TypeAlias = TransduceResult  # noqa: Y015
+
+@_typing.final
+class Hypothesis(_message.Message):
+    """One output."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text."""
+    log_probability: _builtins.float
+    """Its natural log-probability, that of its end included."""
+    score: _builtins.float
+    """The log-probability divided by the length penalty: what hypotheses are ordered by."""
+    ended: _builtins.bool
+    """True when it reached its end before the limit."""
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The tokens, without the one that ends it."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        log_probability: _builtins.float = ...,
+        score: _builtins.float = ...,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "log_probability", b"log_probability", "score", b"score", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hypothesis: _TypeAlias = Hypothesis  # noqa: Y015

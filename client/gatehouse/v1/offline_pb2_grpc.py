@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class OfflineServiceStub:
-    """Whole documents, many at a time. Retrying a document is harmless. A document that fails has a result with a status
+    """Whole documents, many at a time, by any model: labels, values, vectors or likelihoods of them or of each step.
+    Classify and ClassifyStream take every task but `transducer`. Retrying a document is harmless. A document that fails has a result with a status
     and disturbs no other.
     """
 
@@ -46,10 +47,16 @@ class OfflineServiceStub:
                 request_serializer=gatehouse_dot_v1_dot_offline__pb2.ClassifyStreamRequest.SerializeToString,
                 response_deserializer=gatehouse_dot_v1_dot_offline__pb2.ClassifyStreamResponse.FromString,
                 _registered_method=True)
+        self.Transduce = channel.stream_stream(
+                '/gatehouse.v1.OfflineService/Transduce',
+                request_serializer=gatehouse_dot_v1_dot_offline__pb2.TransduceRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_offline__pb2.TransduceResponse.FromString,
+                _registered_method=True)
 
 
 class OfflineServiceServicer:
-    """Whole documents, many at a time. Retrying a document is harmless. A document that fails has a result with a status
+    """Whole documents, many at a time, by any model: labels, values, vectors or likelihoods of them or of each step.
+    Classify and ClassifyStream take every task but `transducer`. Retrying a document is harmless. A document that fails has a result with a status
     and disturbs no other.
     """
 
@@ -68,6 +75,14 @@ class OfflineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Transduce(self, request_iterator, context):
+        """Sequences in, other sequences out, by a model that has an encoder and a decoder (task `transducer`). Results come as
+        they finish, in any order; flow-controlled as ClassifyStream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OfflineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +96,11 @@ def add_OfflineServiceServicer_to_server(servicer, server):
                     request_deserializer=gatehouse_dot_v1_dot_offline__pb2.ClassifyStreamRequest.FromString,
                     response_serializer=gatehouse_dot_v1_dot_offline__pb2.ClassifyStreamResponse.SerializeToString,
             ),
+            'Transduce': grpc.stream_stream_rpc_method_handler(
+                    servicer.Transduce,
+                    request_deserializer=gatehouse_dot_v1_dot_offline__pb2.TransduceRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_offline__pb2.TransduceResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gatehouse.v1.OfflineService', rpc_method_handlers)
@@ -90,7 +110,8 @@ def add_OfflineServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OfflineService:
-    """Whole documents, many at a time. Retrying a document is harmless. A document that fails has a result with a status
+    """Whole documents, many at a time, by any model: labels, values, vectors or likelihoods of them or of each step.
+    Classify and ClassifyStream take every task but `transducer`. Retrying a document is harmless. A document that fails has a result with a status
     and disturbs no other.
     """
 
@@ -138,6 +159,33 @@ class OfflineService:
             '/gatehouse.v1.OfflineService/ClassifyStream',
             gatehouse_dot_v1_dot_offline__pb2.ClassifyStreamRequest.SerializeToString,
             gatehouse_dot_v1_dot_offline__pb2.ClassifyStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transduce(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/gatehouse.v1.OfflineService/Transduce',
+            gatehouse_dot_v1_dot_offline__pb2.TransduceRequest.SerializeToString,
+            gatehouse_dot_v1_dot_offline__pb2.TransduceResponse.FromString,
             options,
             channel_credentials,
             insecure,

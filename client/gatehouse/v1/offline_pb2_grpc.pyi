@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OfflineServiceStub:
-    """Whole documents, many at a time. Retrying a document is harmless. A document that fails has a result with a status
+    """Whole documents, many at a time, by any model: labels, values, vectors or likelihoods of them or of each step.
+    Classify and ClassifyStream take every task but `transducer`. Retrying a document is harmless. A document that fails has a result with a status
     and disturbs no other.
     """
 
@@ -41,10 +42,15 @@ class OfflineServiceStub:
     """Documents in, results out as they finish, in any order. Flow-controlled: a client that does not read its results
     is not read from either.
     """
+    Transduce: _grpc.StreamStreamMultiCallable[_offline_pb2.TransduceRequest, _offline_pb2.TransduceResponse]
+    """Sequences in, other sequences out, by a model that has an encoder and a decoder (task `transducer`). Results come as
+    they finish, in any order; flow-controlled as ClassifyStream.
+    """
 
 @_typing.type_check_only
 class OfflineServiceAsyncStub(OfflineServiceStub):
-    """Whole documents, many at a time. Retrying a document is harmless. A document that fails has a result with a status
+    """Whole documents, many at a time, by any model: labels, values, vectors or likelihoods of them or of each step.
+    Classify and ClassifyStream take every task but `transducer`. Retrying a document is harmless. A document that fails has a result with a status
     and disturbs no other.
     """
 
@@ -55,9 +61,14 @@ class OfflineServiceAsyncStub(OfflineServiceStub):
     """Documents in, results out as they finish, in any order. Flow-controlled: a client that does not read its results
     is not read from either.
     """
+    Transduce: _aio.StreamStreamMultiCallable[_offline_pb2.TransduceRequest, _offline_pb2.TransduceResponse]  # type: ignore[assignment]
+    """Sequences in, other sequences out, by a model that has an encoder and a decoder (task `transducer`). Results come as
+    they finish, in any order; flow-controlled as ClassifyStream.
+    """
 
 class OfflineServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Whole documents, many at a time. Retrying a document is harmless. A document that fails has a result with a status
+    """Whole documents, many at a time, by any model: labels, values, vectors or likelihoods of them or of each step.
+    Classify and ClassifyStream take every task but `transducer`. Retrying a document is harmless. A document that fails has a result with a status
     and disturbs no other.
     """
 
@@ -77,6 +88,16 @@ class OfflineServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_offline_pb2.ClassifyStreamResponse], _abc.AsyncIterator[_offline_pb2.ClassifyStreamResponse]]:
         """Documents in, results out as they finish, in any order. Flow-controlled: a client that does not read its results
         is not read from either.
+        """
+
+    @_abc_1.abstractmethod
+    def Transduce(
+        self,
+        request_iterator: _MaybeAsyncIterator[_offline_pb2.TransduceRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_offline_pb2.TransduceResponse], _abc.AsyncIterator[_offline_pb2.TransduceResponse]]:
+        """Sequences in, other sequences out, by a model that has an encoder and a decoder (task `transducer`). Results come as
+        they finish, in any order; flow-controlled as ClassifyStream.
         """
 
 def add_OfflineServiceServicer_to_server(servicer: OfflineServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,15 +27,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19gatehouse/v1/online.proto\x12\x0cgatehouse.v1\x1a\x1agatehouse/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"B\n\rStreamRequest\x12\x31\n\noperations\x18\x01 \x03(\x0b\x32\x1d.gatehouse.v1.StreamOperation\"\x89\x01\n\x0fStreamOperation\x12\x0b\n\x03tag\x18\x01 \x01(\x03\x12+\n\x05write\x18\x02 \x01(\x0b\x32\x1a.gatehouse.v1.SessionWriteH\x00\x12/\n\x07suggest\x18\x03 \x01(\x0b\x32\x1c.gatehouse.v1.TextSuggestionH\x00\x42\x0b\n\toperation\"=\n\x0eStreamResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.gatehouse.v1.StreamResult\"\xa5\x01\n\x0cStreamResult\x12\x0b\n\x03tag\x18\x01 \x01(\x03\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12*\n\x05write\x18\x03 \x01(\x0b\x32\x19.gatehouse.v1.WriteResultH\x00\x12.\n\x07suggest\x18\x04 \x01(\x0b\x32\x1b.gatehouse.v1.SuggestResultH\x00\x42\x08\n\x06result\"9\n\x0cWriteRequest\x12)\n\x05write\x18\x01 \x01(\x0b\x32\x1a.gatehouse.v1.SessionWrite\":\n\rWriteResponse\x12)\n\x06result\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.WriteResult\"\xde\x02\n\x0cSessionWrite\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x18\n\x0bincarnation\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08revision\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x02\x61t\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12-\n\x06tokens\x18\x05 \x01(\x0b\x32\x1b.gatehouse.v1.TokenSequenceH\x00\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12\x31\n\x08\x66\x65\x61tures\x18\x07 \x01(\x0b\x32\x1d.gatehouse.v1.FeatureSequenceH\x00\x12,\n\x07outputs\x18\x08 \x01(\x0b\x32\x1b.gatehouse.v1.OutputOptions\x12*\n\x07timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06inputsB\x0e\n\x0c_incarnationB\x0b\n\t_revisionB\x05\n\x03_at\"\x1c\n\rTokenSequence\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"0\n\x0f\x46\x65\x61tureSequence\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"o\n\rOutputOptions\x12\x0e\n\x01k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12(\n\x05steps\x18\x02 \x01(\x0e\x32\x19.gatehouse.v1.OutputSteps\x12\x0e\n\x06scores\x18\x03 \x01(\x08\x12\x0e\n\x06vector\x18\x04 \x01(\x08\x42\x04\n\x02_k\"\xd6\x01\n\x0bWriteResult\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12\'\n\x05steps\x18\x03 \x03(\x0b\x32\x18.gatehouse.v1.StepOutput\x12\x0e\n\x06scores\x18\x04 \x03(\x02\x12\x16\n\x0erepeated_write\x18\x05 \x01(\x08\x12$\n\x06timing\x18\x06 \x01(\x0b\x32\x14.gatehouse.v1.Timing\x12\x11\n\ttoken_ids\x18\x07 \x03(\x05\"t\n\nStepOutput\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x10\n\x08\x62\x65st_ids\x18\x02 \x03(\x05\x12\x1e\n\x16\x62\x65st_log_probabilities\x18\x03 \x03(\x02\x12\x12\n\nbest_texts\x18\x04 \x03(\t\x12\x0e\n\x06vector\x18\x05 \x01(\x0c\"^\n\x06Timing\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x63ompute\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"?\n\x0eSuggestRequest\x12-\n\x07suggest\x18\x01 \x01(\x0b\x32\x1c.gatehouse.v1.TextSuggestion\">\n\x0fSuggestResponse\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x1b.gatehouse.v1.SuggestResult\"\xa9\x01\n\x0eTextSuggestion\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x01k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07\x65xclude\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_words\x18\x06 \x03(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\n\x02_k\"\xdc\x01\n\rSuggestResult\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12-\n\x0bsuggestions\x18\x03 \x03(\x0b\x32\x18.gatehouse.v1.Suggestion\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\x0f\n\x07rebuilt\x18\x05 \x01(\x08\x12\x16\n\x0e\x63omputed_steps\x18\x06 \x01(\x05\x12$\n\x06timing\x18\x07 \x01(\x0b\x32\x14.gatehouse.v1.Timing\"3\n\nSuggestion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x02\"M\n\x14\x43reateSessionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"?\n\x15\x43reateSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\"l\n\x12\x46orkSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x16\n\x0enew_session_id\x18\x02 \x01(\t\x12\x0f\n\x02\x61t\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\x05\n\x03_at\"=\n\x13\x46orkSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\"*\n\x14\x45xportSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"M\n\x15\x45xportSessionResponse\x12\x0c\n\x04\x62lob\x18\x01 \x01(\x0c\x12&\n\x07session\x18\x02 \x01(\x0b\x32\x15.gatehouse.v1.Session\"L\n\x14ImportSessionRequest\x12\x0c\n\x04\x62lob\x18\x01 \x01(\x0c\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"?\n\x15ImportSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"<\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\">\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse*Z\n\x0bOutputSteps\x12\x1c\n\x18OUTPUT_STEPS_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_STEPS_LAST\x10\x01\x12\x16\n\x12OUTPUT_STEPS_EVERY\x10\x02\x32\xef\x05\n\rOnlineService\x12G\n\x06Stream\x12\x1b.gatehouse.v1.StreamRequest\x1a\x1c.gatehouse.v1.StreamResponse(\x01\x30\x01\x12@\n\x05Write\x12\x1a.gatehouse.v1.WriteRequest\x1a\x1b.gatehouse.v1.WriteResponse\x12\x46\n\x07Suggest\x12\x1c.gatehouse.v1.SuggestRequest\x1a\x1d.gatehouse.v1.SuggestResponse\x12X\n\rCreateSession\x12\".gatehouse.v1.CreateSessionRequest\x1a#.gatehouse.v1.CreateSessionResponse\x12O\n\nGetSession\x12\x1f.gatehouse.v1.GetSessionRequest\x1a .gatehouse.v1.GetSessionResponse\x12R\n\x0b\x46orkSession\x12 .gatehouse.v1.ForkSessionRequest\x1a!.gatehouse.v1.ForkSessionResponse\x12X\n\rExportSession\x12\".gatehouse.v1.ExportSessionRequest\x1a#.gatehouse.v1.ExportSessionResponse\x12X\n\rImportSession\x12\".gatehouse.v1.ImportSessionRequest\x1a#.gatehouse.v1.ImportSessionResponse\x12X\n\rDeleteSession\x12\".gatehouse.v1.DeleteSessionRequest\x1a#.gatehouse.v1.DeleteSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19gatehouse/v1/online.proto\x12\x0cgatehouse.v1\x1a\x1agatehouse/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"B\n\rStreamRequest\x12\x31\n\noperations\x18\x01 \x03(\x0b\x32\x1d.gatehouse.v1.StreamOperation\"\x89\x01\n\x0fStreamOperation\x12\x0b\n\x03tag\x18\x01 \x01(\x03\x12+\n\x05write\x18\x02 \x01(\x0b\x32\x1a.gatehouse.v1.SessionWriteH\x00\x12/\n\x07suggest\x18\x03 \x01(\x0b\x32\x1c.gatehouse.v1.TextSuggestionH\x00\x42\x0b\n\toperation\"=\n\x0eStreamResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.gatehouse.v1.StreamResult\"\xa5\x01\n\x0cStreamResult\x12\x0b\n\x03tag\x18\x01 \x01(\x03\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12*\n\x05write\x18\x03 \x01(\x0b\x32\x19.gatehouse.v1.WriteResultH\x00\x12.\n\x07suggest\x18\x04 \x01(\x0b\x32\x1b.gatehouse.v1.SuggestResultH\x00\x42\x08\n\x06result\"9\n\x0cWriteRequest\x12)\n\x05write\x18\x01 \x01(\x0b\x32\x1a.gatehouse.v1.SessionWrite\":\n\rWriteResponse\x12)\n\x06result\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.WriteResult\"\xde\x02\n\x0cSessionWrite\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x18\n\x0bincarnation\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08revision\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x02\x61t\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12-\n\x06tokens\x18\x05 \x01(\x0b\x32\x1b.gatehouse.v1.TokenSequenceH\x00\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12\x31\n\x08\x66\x65\x61tures\x18\x07 \x01(\x0b\x32\x1d.gatehouse.v1.FeatureSequenceH\x00\x12,\n\x07outputs\x18\x08 \x01(\x0b\x32\x1b.gatehouse.v1.OutputOptions\x12*\n\x07timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06inputsB\x0e\n\x0c_incarnationB\x0b\n\t_revisionB\x05\n\x03_at\"\x1c\n\rTokenSequence\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"0\n\x0f\x46\x65\x61tureSequence\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"\x94\x01\n\rOutputOptions\x12\x0e\n\x01k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12(\n\x05steps\x18\x02 \x01(\x0e\x32\x19.gatehouse.v1.OutputSteps\x12\x0e\n\x06scores\x18\x03 \x01(\x08\x12\x0e\n\x06vector\x18\x04 \x01(\x08\x12\x0e\n\x06hidden\x18\x05 \x01(\x08\x12\x13\n\x0b\x61\x63tivations\x18\x06 \x01(\x08\x42\x04\n\x02_k\"\xa0\x02\n\x0bWriteResult\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12\'\n\x05steps\x18\x03 \x03(\x0b\x32\x18.gatehouse.v1.StepOutput\x12\x0e\n\x06scores\x18\x04 \x03(\x02\x12\x16\n\x0erepeated_write\x18\x05 \x01(\x08\x12$\n\x06timing\x18\x06 \x01(\x0b\x32\x14.gatehouse.v1.Timing\x12\x11\n\ttoken_ids\x18\x07 \x03(\x05\x12\x33\n\x0b\x61\x63tivations\x18\x08 \x03(\x0b\x32\x1e.gatehouse.v1.LayerActivations\x12\x13\n\x0btoken_texts\x18\t \x03(\t\"a\n\x10LayerActivations\x12\r\n\x05layer\x18\x01 \x01(\x05\x12\x0f\n\x07reverse\x18\x02 \x01(\x08\x12-\n\x0b\x61\x63tivations\x18\x03 \x03(\x0b\x32\x18.gatehouse.v1.Activation\"9\n\nActivation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"\x84\x01\n\nStepOutput\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x10\n\x08\x62\x65st_ids\x18\x02 \x03(\x05\x12\x1e\n\x16\x62\x65st_log_probabilities\x18\x03 \x03(\x02\x12\x12\n\nbest_texts\x18\x04 \x03(\t\x12\x0e\n\x06vector\x18\x05 \x01(\x0c\x12\x0e\n\x06hidden\x18\x06 \x01(\x0c\"^\n\x06Timing\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x63ompute\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"?\n\x0eSuggestRequest\x12-\n\x07suggest\x18\x01 \x01(\x0b\x32\x1c.gatehouse.v1.TextSuggestion\">\n\x0fSuggestResponse\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x1b.gatehouse.v1.SuggestResult\"\xa9\x01\n\x0eTextSuggestion\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x01k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07\x65xclude\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_words\x18\x06 \x03(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\n\x02_k\"\xdc\x01\n\rSuggestResult\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12-\n\x0bsuggestions\x18\x03 \x03(\x0b\x32\x18.gatehouse.v1.Suggestion\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\x0f\n\x07rebuilt\x18\x05 \x01(\x08\x12\x16\n\x0e\x63omputed_steps\x18\x06 \x01(\x05\x12$\n\x06timing\x18\x07 \x01(\x0b\x32\x14.gatehouse.v1.Timing\"3\n\nSuggestion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x02\"\xcd\x03\n\x0fGenerateRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12-\n\x06tokens\x18\x03 \x01(\x0b\x32\x1b.gatehouse.v1.TokenSequenceH\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x31\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x1d.gatehouse.v1.FeatureSequenceH\x00\x12.\n\x07initial\x18\x06 \x01(\x0b\x32\x1d.gatehouse.v1.FeatureSequence\x12\x16\n\tmax_steps\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12(\n\x08sampling\x18\x08 \x01(\x0b\x32\x16.gatehouse.v1.Sampling\x12\x10\n\x08stop_ids\x18\t \x03(\x05\x12\x19\n\x0c\x61lternatives\x18\n \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07\x61\x64vance\x18\x0b \x01(\x08\x12\x18\n\x0bincarnation\x18\x0c \x01(\x03H\x03\x88\x01\x01\x12\x15\n\x08revision\x18\r \x01(\x03H\x04\x88\x01\x01\x42\x08\n\x06promptB\x0c\n\n_max_stepsB\x0f\n\r_alternativesB\x0e\n\x0c_incarnationB\x0b\n\t_revision\"\x8c\x01\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x03\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x07\n\x05_seed\"\x94\x01\n\x10GenerateResponse\x12*\n\x05steps\x18\x01 \x03(\x0b\x32\x1b.gatehouse.v1.GeneratedStep\x12)\n\x04\x65nds\x18\x02 \x03(\x0b\x32\x1b.gatehouse.v1.GenerationEnd\x12)\n\x05state\x18\x03 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\"\x91\x01\n\rGeneratedStep\x12\x13\n\x0b\x61lternative\x18\x01 \x01(\x05\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x15\n\x08token_id\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x17\n\x0flog_probability\x18\x05 \x01(\x02\x12\x0e\n\x06vector\x18\x06 \x01(\x0c\x42\x0b\n\t_token_id\"p\n\rGenerationEnd\x12\x13\n\x0b\x61lternative\x18\x01 \x01(\x05\x12\x31\n\x06reason\x18\x02 \x01(\x0e\x32!.gatehouse.v1.GenerationEndReason\x12\x17\n\x0flog_probability\x18\x03 \x01(\x01\"M\n\x14\x43reateSessionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"?\n\x15\x43reateSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\"l\n\x12\x46orkSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x16\n\x0enew_session_id\x18\x02 \x01(\t\x12\x0f\n\x02\x61t\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\x05\n\x03_at\"=\n\x13\x46orkSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\"*\n\x14\x45xportSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"M\n\x15\x45xportSessionResponse\x12\x0c\n\x04\x62lob\x18\x01 \x01(\x0c\x12&\n\x07session\x18\x02 \x01(\x0b\x32\x15.gatehouse.v1.Session\"L\n\x14ImportSessionRequest\x12\x0c\n\x04\x62lob\x18\x01 \x01(\x0c\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"?\n\x15ImportSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"<\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.gatehouse.v1.Session\">\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse*Z\n\x0bOutputSteps\x12\x1c\n\x18OUTPUT_STEPS_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_STEPS_LAST\x10\x01\x12\x16\n\x12OUTPUT_STEPS_EVERY\x10\x02*~\n\x13GenerationEndReason\x12%\n!GENERATION_END_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aGENERATION_END_REASON_STOP\x10\x01\x12 \n\x1cGENERATION_END_REASON_LENGTH\x10\x02\x32\xbc\x06\n\rOnlineService\x12G\n\x06Stream\x12\x1b.gatehouse.v1.StreamRequest\x1a\x1c.gatehouse.v1.StreamResponse(\x01\x30\x01\x12@\n\x05Write\x12\x1a.gatehouse.v1.WriteRequest\x1a\x1b.gatehouse.v1.WriteResponse\x12\x46\n\x07Suggest\x12\x1c.gatehouse.v1.SuggestRequest\x1a\x1d.gatehouse.v1.SuggestResponse\x12X\n\rCreateSession\x12\".gatehouse.v1.CreateSessionRequest\x1a#.gatehouse.v1.CreateSessionResponse\x12K\n\x08Generate\x12\x1d.gatehouse.v1.GenerateRequest\x1a\x1e.gatehouse.v1.GenerateResponse0\x01\x12O\n\nGetSession\x12\x1f.gatehouse.v1.GetSessionRequest\x1a .gatehouse.v1.GetSessionResponse\x12R\n\x0b\x46orkSession\x12 .gatehouse.v1.ForkSessionRequest\x1a!.gatehouse.v1.ForkSessionResponse\x12X\n\rExportSession\x12\".gatehouse.v1.ExportSessionRequest\x1a#.gatehouse.v1.ExportSessionResponse\x12X\n\rImportSession\x12\".gatehouse.v1.ImportSessionRequest\x1a#.gatehouse.v1.ImportSessionResponse\x12X\n\rDeleteSession\x12\".gatehouse.v1.DeleteSessionRequest\x1a#.gatehouse.v1.DeleteSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gatehouse.v1.online_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTPUTSTEPS']._serialized_start=3015
-  _globals['_OUTPUTSTEPS']._serialized_end=3105
+  _globals['_OUTPUTSTEPS']._serialized_start=4322
+  _globals['_OUTPUTSTEPS']._serialized_end=4412
+  _globals['_GENERATIONENDREASON']._serialized_start=4414
+  _globals['_GENERATIONENDREASON']._serialized_end=4540
   _globals['_STREAMREQUEST']._serialized_start=128
   _globals['_STREAMREQUEST']._serialized_end=194
   _globals['_STREAMOPERATION']._serialized_start=197
@@ -54,48 +56,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENSEQUENCE']._serialized_end=1067
   _globals['_FEATURESEQUENCE']._serialized_start=1069
   _globals['_FEATURESEQUENCE']._serialized_end=1117
-  _globals['_OUTPUTOPTIONS']._serialized_start=1119
-  _globals['_OUTPUTOPTIONS']._serialized_end=1230
-  _globals['_WRITERESULT']._serialized_start=1233
-  _globals['_WRITERESULT']._serialized_end=1447
-  _globals['_STEPOUTPUT']._serialized_start=1449
-  _globals['_STEPOUTPUT']._serialized_end=1565
-  _globals['_TIMING']._serialized_start=1567
-  _globals['_TIMING']._serialized_end=1661
-  _globals['_SUGGESTREQUEST']._serialized_start=1663
-  _globals['_SUGGESTREQUEST']._serialized_end=1726
-  _globals['_SUGGESTRESPONSE']._serialized_start=1728
-  _globals['_SUGGESTRESPONSE']._serialized_end=1790
-  _globals['_TEXTSUGGESTION']._serialized_start=1793
-  _globals['_TEXTSUGGESTION']._serialized_end=1962
-  _globals['_SUGGESTRESULT']._serialized_start=1965
-  _globals['_SUGGESTRESULT']._serialized_end=2185
-  _globals['_SUGGESTION']._serialized_start=2187
-  _globals['_SUGGESTION']._serialized_end=2238
-  _globals['_CREATESESSIONREQUEST']._serialized_start=2240
-  _globals['_CREATESESSIONREQUEST']._serialized_end=2317
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=2319
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=2382
-  _globals['_FORKSESSIONREQUEST']._serialized_start=2384
-  _globals['_FORKSESSIONREQUEST']._serialized_end=2492
-  _globals['_FORKSESSIONRESPONSE']._serialized_start=2494
-  _globals['_FORKSESSIONRESPONSE']._serialized_end=2555
-  _globals['_EXPORTSESSIONREQUEST']._serialized_start=2557
-  _globals['_EXPORTSESSIONREQUEST']._serialized_end=2599
-  _globals['_EXPORTSESSIONRESPONSE']._serialized_start=2601
-  _globals['_EXPORTSESSIONRESPONSE']._serialized_end=2678
-  _globals['_IMPORTSESSIONREQUEST']._serialized_start=2680
-  _globals['_IMPORTSESSIONREQUEST']._serialized_end=2756
-  _globals['_IMPORTSESSIONRESPONSE']._serialized_start=2758
-  _globals['_IMPORTSESSIONRESPONSE']._serialized_end=2821
-  _globals['_GETSESSIONREQUEST']._serialized_start=2823
-  _globals['_GETSESSIONREQUEST']._serialized_end=2862
-  _globals['_GETSESSIONRESPONSE']._serialized_start=2864
-  _globals['_GETSESSIONRESPONSE']._serialized_end=2924
-  _globals['_DELETESESSIONREQUEST']._serialized_start=2926
-  _globals['_DELETESESSIONREQUEST']._serialized_end=2988
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=2990
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=3013
-  _globals['_ONLINESERVICE']._serialized_start=3108
-  _globals['_ONLINESERVICE']._serialized_end=3859
+  _globals['_OUTPUTOPTIONS']._serialized_start=1120
+  _globals['_OUTPUTOPTIONS']._serialized_end=1268
+  _globals['_WRITERESULT']._serialized_start=1271
+  _globals['_WRITERESULT']._serialized_end=1559
+  _globals['_LAYERACTIVATIONS']._serialized_start=1561
+  _globals['_LAYERACTIVATIONS']._serialized_end=1658
+  _globals['_ACTIVATION']._serialized_start=1660
+  _globals['_ACTIVATION']._serialized_end=1717
+  _globals['_STEPOUTPUT']._serialized_start=1720
+  _globals['_STEPOUTPUT']._serialized_end=1852
+  _globals['_TIMING']._serialized_start=1854
+  _globals['_TIMING']._serialized_end=1948
+  _globals['_SUGGESTREQUEST']._serialized_start=1950
+  _globals['_SUGGESTREQUEST']._serialized_end=2013
+  _globals['_SUGGESTRESPONSE']._serialized_start=2015
+  _globals['_SUGGESTRESPONSE']._serialized_end=2077
+  _globals['_TEXTSUGGESTION']._serialized_start=2080
+  _globals['_TEXTSUGGESTION']._serialized_end=2249
+  _globals['_SUGGESTRESULT']._serialized_start=2252
+  _globals['_SUGGESTRESULT']._serialized_end=2472
+  _globals['_SUGGESTION']._serialized_start=2474
+  _globals['_SUGGESTION']._serialized_end=2525
+  _globals['_GENERATEREQUEST']._serialized_start=2528
+  _globals['_GENERATEREQUEST']._serialized_end=2989
+  _globals['_SAMPLING']._serialized_start=2992
+  _globals['_SAMPLING']._serialized_end=3132
+  _globals['_GENERATERESPONSE']._serialized_start=3135
+  _globals['_GENERATERESPONSE']._serialized_end=3283
+  _globals['_GENERATEDSTEP']._serialized_start=3286
+  _globals['_GENERATEDSTEP']._serialized_end=3431
+  _globals['_GENERATIONEND']._serialized_start=3433
+  _globals['_GENERATIONEND']._serialized_end=3545
+  _globals['_CREATESESSIONREQUEST']._serialized_start=3547
+  _globals['_CREATESESSIONREQUEST']._serialized_end=3624
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=3626
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=3689
+  _globals['_FORKSESSIONREQUEST']._serialized_start=3691
+  _globals['_FORKSESSIONREQUEST']._serialized_end=3799
+  _globals['_FORKSESSIONRESPONSE']._serialized_start=3801
+  _globals['_FORKSESSIONRESPONSE']._serialized_end=3862
+  _globals['_EXPORTSESSIONREQUEST']._serialized_start=3864
+  _globals['_EXPORTSESSIONREQUEST']._serialized_end=3906
+  _globals['_EXPORTSESSIONRESPONSE']._serialized_start=3908
+  _globals['_EXPORTSESSIONRESPONSE']._serialized_end=3985
+  _globals['_IMPORTSESSIONREQUEST']._serialized_start=3987
+  _globals['_IMPORTSESSIONREQUEST']._serialized_end=4063
+  _globals['_IMPORTSESSIONRESPONSE']._serialized_start=4065
+  _globals['_IMPORTSESSIONRESPONSE']._serialized_end=4128
+  _globals['_GETSESSIONREQUEST']._serialized_start=4130
+  _globals['_GETSESSIONREQUEST']._serialized_end=4169
+  _globals['_GETSESSIONRESPONSE']._serialized_start=4171
+  _globals['_GETSESSIONRESPONSE']._serialized_end=4231
+  _globals['_DELETESESSIONREQUEST']._serialized_start=4233
+  _globals['_DELETESESSIONREQUEST']._serialized_end=4295
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=4297
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=4320
+  _globals['_ONLINESERVICE']._serialized_start=4543
+  _globals['_ONLINESERVICE']._serialized_end=5371
 # @@protoc_insertion_point(module_scope)

@@ -46,6 +46,30 @@ OUTPUT_STEPS_EVERY: OutputSteps.ValueType  # 2
 """After each step of the write."""
 Global___OutputSteps: _TypeAlias = OutputSteps  # noqa: Y015
 
+class _GenerationEndReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GenerationEndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GenerationEndReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GENERATION_END_REASON_UNSPECIFIED: _GenerationEndReason.ValueType  # 0
+    """Never sent."""
+    GENERATION_END_REASON_STOP: _GenerationEndReason.ValueType  # 1
+    """A token that ends continuations was drawn."""
+    GENERATION_END_REASON_LENGTH: _GenerationEndReason.ValueType  # 2
+    """It has `max_steps` steps."""
+
+class GenerationEndReason(_GenerationEndReason, metaclass=_GenerationEndReasonEnumTypeWrapper):
+    """Why a continuation ended."""
+
+GENERATION_END_REASON_UNSPECIFIED: GenerationEndReason.ValueType  # 0
+"""Never sent."""
+GENERATION_END_REASON_STOP: GenerationEndReason.ValueType  # 1
+"""A token that ends continuations was drawn."""
+GENERATION_END_REASON_LENGTH: GenerationEndReason.ValueType  # 2
+"""It has `max_steps` steps."""
+Global___GenerationEndReason: _TypeAlias = GenerationEndReason  # noqa: Y015
+
 @_typing.final
 class StreamRequest(_message.Message):
     """A batch of operations for OnlineService.Stream."""
@@ -366,14 +390,22 @@ class OutputOptions(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
     k: _builtins.int
     """How many of the best next tokens (or labels), 1 to V, with their log-probabilities. Absent: none."""
     steps: Global___OutputSteps.ValueType
-    """At which steps `k` and `vector` are answered."""
+    """At which steps `k`, `vector` and `hidden` are answered."""
     scores: _builtins.bool
     """The log-probability of each consumed token, given what stands before it on the tape."""
     vector: _builtins.bool
     """The whole output of the model: log-probabilities of all V entries, or the values of a regression."""
+    hidden: _builtins.bool
+    """What the top recurrent layer hands on: the sequence so far as R numbers."""
+    activations: _builtins.bool
+    """What goes on inside: gates and cell states of every layer at each step of the write. Meant for looking, not for
+    speed.
+    """
     def __init__(
         self,
         *,
@@ -381,10 +413,12 @@ class OutputOptions(_message.Message):
         steps: Global___OutputSteps.ValueType = ...,
         scores: _builtins.bool = ...,
         vector: _builtins.bool = ...,
+        hidden: _builtins.bool = ...,
+        activations: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k", "scores", b"scores", "steps", b"steps", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "activations", b"activations", "hidden", b"hidden", "k", b"k", "scores", b"scores", "steps", b"steps", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
     _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
@@ -405,6 +439,8 @@ class WriteResult(_message.Message):
     REPEATED_WRITE_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    TOKEN_TEXTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     repeated_write: _builtins.bool
@@ -429,7 +465,15 @@ class WriteResult(_message.Message):
 
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """With `scores`: the consumed token ids, in order."""
+        """With `scores` or `activations`: the consumed token ids, in order."""
+
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerActivations]:
+        """With `activations`: one entry for each layer, from the lowest to the top."""
+
+    @_builtins.property
+    def token_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `activations`: the texts of the consumed tokens, in order, where the model has a vocabulary."""
 
     def __init__(
         self,
@@ -441,14 +485,80 @@ class WriteResult(_message.Message):
         repeated_write: _builtins.bool = ...,
         timing: Global___Timing | None = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        activations: _abc.Iterable[Global___LayerActivations] | None = ...,
+        token_texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["repeated_write", b"repeated_write", "scores", b"scores", "session_id", b"session_id", "state", b"state", "steps", b"steps", "timing", b"timing", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "repeated_write", b"repeated_write", "scores", b"scores", "session_id", b"session_id", "state", b"state", "steps", b"steps", "timing", b"timing", "token_ids", b"token_ids", "token_texts", b"token_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WriteResult: _TypeAlias = WriteResult  # noqa: Y015
+
+@_typing.final
+class LayerActivations(_message.Message):
+    """What went on inside of a layer, one direction of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    REVERSE_FIELD_NUMBER: _builtins.int
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    layer: _builtins.int
+    """Number of the layer, from 0."""
+    reverse: _builtins.bool
+    """True for the direction from the end of the sequence to its beginning."""
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activation]:
+        """By the cell's own names, as `input`, `forget`, `output`, `candidate`, `cell` and `hidden` of an LSTM, `reset`,
+        `update`, `candidate` and `hidden` of a GRU.
+        """
+
+    def __init__(
+        self,
+        *,
+        layer: _builtins.int = ...,
+        reverse: _builtins.bool = ...,
+        activations: _abc.Iterable[Global___Activation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "layer", b"layer", "reverse", b"reverse"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LayerActivations: _TypeAlias = LayerActivations  # noqa: Y015
+
+@_typing.final
+class Activation(_message.Message):
+    """One quantity at every step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    width: _builtins.int
+    """Units, H or P."""
+    values: _builtins.bytes
+    """T x width float32 values, row by row, little-endian, in the order of the steps."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        width: _builtins.int = ...,
+        values: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activation: _TypeAlias = Activation  # noqa: Y015
 
 @_typing.final
 class StepOutput(_message.Message):
@@ -461,10 +571,13 @@ class StepOutput(_message.Message):
     BEST_LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     BEST_TEXTS_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """The position after the step."""
     vector: _builtins.bytes
     """With `vector`: V float32 values, little-endian: natural log-probabilities, or the values of a regression."""
+    hidden: _builtins.bytes
+    """With `hidden`: R float32 values, little-endian."""
     @_builtins.property
     def best_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """With `k`: the ids of the best next tokens or labels, best first; ties to the lower id."""
@@ -485,10 +598,11 @@ class StepOutput(_message.Message):
         best_log_probabilities: _abc.Iterable[_builtins.float] | None = ...,
         best_texts: _abc.Iterable[_builtins.str] | None = ...,
         vector: _builtins.bytes = ...,
+        hidden: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_ids", b"best_ids", "best_log_probabilities", b"best_log_probabilities", "best_texts", b"best_texts", "position", b"position", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_ids", b"best_ids", "best_log_probabilities", b"best_log_probabilities", "best_texts", b"best_texts", "hidden", b"hidden", "position", b"position", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,6 +821,273 @@ class Suggestion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Suggestion: _TypeAlias = Suggestion  # noqa: Y015
+
+@_typing.final
+class GenerateRequest(_message.Message):
+    """What to continue, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    INITIAL_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    STOP_IDS_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    ADVANCE_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session whose sequence is continued. Empty: a sequence of its own, on `model`, which begins with `prompt`."""
+    model: _builtins.str
+    """`name` or `name@version`. Required without a session; a session stays on its own model, and another name is
+    FAILED_PRECONDITION, reason MODEL_MISMATCH.
+    """
+    text: _builtins.str
+    """Text, encoded with the model's tokenizer."""
+    max_steps: _builtins.int
+    """The most steps to continue by, at least 1 and at most the server's limit. Absent: 32."""
+    alternatives: _builtins.int
+    """How many continuations, each drawn by itself. Absent: 1."""
+    advance: _builtins.bool
+    """Moves the session along: it consumes the prompt and what was generated. With a session and one alternative only.
+    One write, made when the generation has ended; a generation that is cut short moves nothing.
+    """
+    incarnation: _builtins.int
+    """The incarnation and revision that this write has, as SessionWrite.incarnation and SessionWrite.revision."""
+    revision: _builtins.int
+    """See `incarnation`."""
+    @_builtins.property
+    def tokens(self) -> Global___TokenSequence:
+        """Token ids, each in [0, V)."""
+
+    @_builtins.property
+    def features(self) -> Global___FeatureSequence:
+        """Feature vectors, for models that take them."""
+
+    @_builtins.property
+    def initial(self) -> Global___FeatureSequence:
+        """One vector that sets the state at position 0, for models that have an input for it (Model.initial_size) and without
+        a session.
+        """
+
+    @_builtins.property
+    def sampling(self) -> Global___Sampling:
+        """How tokens are drawn. Absent: the likeliest one each time. Ignored for regressions."""
+
+    @_builtins.property
+    def stop_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens that end a continuation; they are not handed out. The model's end token is one of them."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        tokens: Global___TokenSequence | None = ...,
+        text: _builtins.str = ...,
+        features: Global___FeatureSequence | None = ...,
+        initial: Global___FeatureSequence | None = ...,
+        max_steps: _builtins.int | None = ...,
+        sampling: Global___Sampling | None = ...,
+        stop_ids: _abc.Iterable[_builtins.int] | None = ...,
+        alternatives: _builtins.int | None = ...,
+        advance: _builtins.bool = ...,
+        incarnation: _builtins.int | None = ...,
+        revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alternatives", b"_alternatives", "_incarnation", b"_incarnation", "_max_steps", b"_max_steps", "_revision", b"_revision", "alternatives", b"alternatives", "features", b"features", "incarnation", b"incarnation", "initial", b"initial", "max_steps", b"max_steps", "prompt", b"prompt", "revision", b"revision", "sampling", b"sampling", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alternatives", b"_alternatives", "_incarnation", b"_incarnation", "_max_steps", b"_max_steps", "_revision", b"_revision", "advance", b"advance", "alternatives", b"alternatives", "features", b"features", "incarnation", b"incarnation", "initial", b"initial", "max_steps", b"max_steps", "model", b"model", "prompt", b"prompt", "revision", b"revision", "sampling", b"sampling", "session_id", b"session_id", "stop_ids", b"stop_ids", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alternatives: _TypeAlias = _typing.Literal["alternatives"]  # noqa: Y015
+    _WhichOneofArgType__alternatives: _TypeAlias = _typing.Literal["_alternatives", b"_alternatives"]  # noqa: Y015
+    _WhichOneofReturnType__incarnation: _TypeAlias = _typing.Literal["incarnation"]  # noqa: Y015
+    _WhichOneofArgType__incarnation: _TypeAlias = _typing.Literal["_incarnation", b"_incarnation"]  # noqa: Y015
+    _WhichOneofReturnType__max_steps: _TypeAlias = _typing.Literal["max_steps"]  # noqa: Y015
+    _WhichOneofArgType__max_steps: _TypeAlias = _typing.Literal["_max_steps", b"_max_steps"]  # noqa: Y015
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    _WhichOneofReturnType_prompt: _TypeAlias = _typing.Literal["tokens", "text", "features"]  # noqa: Y015
+    _WhichOneofArgType_prompt: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alternatives) -> _WhichOneofReturnType__alternatives | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__incarnation) -> _WhichOneofReturnType__incarnation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_steps) -> _WhichOneofReturnType__max_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_prompt) -> _WhichOneofReturnType_prompt | None: ...
+
+Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class Sampling(_message.Message):
+    """How a token is drawn from the model's probabilities p. In this order: `temperature` makes p^(1/temperature) of them,
+    `top_k` keeps the likeliest so many, `top_p` the fewest that together reach that probability, and what is kept is
+    normalised.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    temperature: _builtins.float
+    """0: the likeliest token, ties to the lower id. Absent: 1."""
+    top_k: _builtins.int
+    """Positive. Absent: all."""
+    top_p: _builtins.float
+    """In (0, 1]. Absent: 1."""
+    seed: _builtins.int
+    """The same seed draws the same tokens from the same sequence; alternatives differ. Absent: drawn by the server."""
+    def __init__(
+        self,
+        *,
+        temperature: _builtins.float | None = ...,
+        top_k: _builtins.int | None = ...,
+        top_p: _builtins.float | None = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
+    _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
+
+Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
+
+@_typing.final
+class GenerateResponse(_message.Message):
+    """Steps as they are made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___GeneratedStep]:
+        """New steps, in order for each alternative."""
+
+    @_builtins.property
+    def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerationEnd]:
+        """Continuations that have ended. The call ends with the last of them."""
+
+    @_builtins.property
+    def state(self) -> _session_pb2.SessionState:
+        """In the last message, with a session: where it stands."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___GeneratedStep] | None = ...,
+        ends: _abc.Iterable[Global___GenerationEnd] | None = ...,
+        state: _session_pb2.SessionState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class GeneratedStep(_message.Message):
+    """One step of a continuation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALTERNATIVE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    alternative: _builtins.int
+    """Which continuation, from 0."""
+    position: _builtins.int
+    """The position of this step on the tape, from 0."""
+    token_id: _builtins.int
+    """The token."""
+    text: _builtins.str
+    """The text by which this token lengthens the continuation, blanks included."""
+    log_probability: _builtins.float
+    """The token's natural log-probability by the model itself, before `sampling`."""
+    vector: _builtins.bytes
+    """Of a regression: its values, float32, little-endian."""
+    def __init__(
+        self,
+        *,
+        alternative: _builtins.int = ...,
+        position: _builtins.int = ...,
+        token_id: _builtins.int | None = ...,
+        text: _builtins.str = ...,
+        log_probability: _builtins.float = ...,
+        vector: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_token_id", b"_token_id", "token_id", b"token_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_id", b"_token_id", "alternative", b"alternative", "log_probability", b"log_probability", "position", b"position", "text", b"text", "token_id", b"token_id", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__token_id: _TypeAlias = _typing.Literal["token_id"]  # noqa: Y015
+    _WhichOneofArgType__token_id: _TypeAlias = _typing.Literal["_token_id", b"_token_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_id) -> _WhichOneofReturnType__token_id | None: ...
+
+Global___GeneratedStep: _TypeAlias = GeneratedStep  # noqa: Y015
+
+@_typing.final
+class GenerationEnd(_message.Message):
+    """The end of a continuation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALTERNATIVE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    alternative: _builtins.int
+    """Which continuation, from 0."""
+    reason: Global___GenerationEndReason.ValueType
+    """Why it ended."""
+    log_probability: _builtins.float
+    """The sum of the log-probabilities of its tokens, the one that ended it included."""
+    def __init__(
+        self,
+        *,
+        alternative: _builtins.int = ...,
+        reason: Global___GenerationEndReason.ValueType = ...,
+        log_probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "log_probability", b"log_probability", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerationEnd: _TypeAlias = GenerationEnd  # noqa: Y015
 
 @_typing.final
 class CreateSessionRequest(_message.Message):

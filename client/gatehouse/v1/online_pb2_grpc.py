@@ -58,6 +58,11 @@ class OnlineServiceStub:
                 request_serializer=gatehouse_dot_v1_dot_online__pb2.CreateSessionRequest.SerializeToString,
                 response_deserializer=gatehouse_dot_v1_dot_online__pb2.CreateSessionResponse.FromString,
                 _registered_method=True)
+        self.Generate = channel.unary_stream(
+                '/gatehouse.v1.OnlineService/Generate',
+                request_serializer=gatehouse_dot_v1_dot_online__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_online__pb2.GenerateResponse.FromString,
+                _registered_method=True)
         self.GetSession = channel.unary_unary(
                 '/gatehouse.v1.OnlineService/GetSession',
                 request_serializer=gatehouse_dot_v1_dot_online__pb2.GetSessionRequest.SerializeToString,
@@ -125,6 +130,15 @@ class OnlineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Generate(self, request, context):
+        """Continues a sequence step by step, each output being the next input: the tokens of a language model, drawn as
+        GenerateRequest.sampling says, or the values of a regression, ahead in time. Several continuations may be made at
+        once. They run on forks, so that a session stays where it is unless `advance` is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSession(self, request, context):
         """Where a session stands. Does not postpone its expiry. NOT_FOUND with the reason when it is gone.
         """
@@ -187,6 +201,11 @@ def add_OnlineServiceServicer_to_server(servicer, server):
                     servicer.CreateSession,
                     request_deserializer=gatehouse_dot_v1_dot_online__pb2.CreateSessionRequest.FromString,
                     response_serializer=gatehouse_dot_v1_dot_online__pb2.CreateSessionResponse.SerializeToString,
+            ),
+            'Generate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=gatehouse_dot_v1_dot_online__pb2.GenerateRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_online__pb2.GenerateResponse.SerializeToString,
             ),
             'GetSession': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSession,
@@ -326,6 +345,33 @@ class OnlineService:
             '/gatehouse.v1.OnlineService/CreateSession',
             gatehouse_dot_v1_dot_online__pb2.CreateSessionRequest.SerializeToString,
             gatehouse_dot_v1_dot_online__pb2.CreateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Generate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gatehouse.v1.OnlineService/Generate',
+            gatehouse_dot_v1_dot_online__pb2.GenerateRequest.SerializeToString,
+            gatehouse_dot_v1_dot_online__pb2.GenerateResponse.FromString,
             options,
             channel_credentials,
             insecure,

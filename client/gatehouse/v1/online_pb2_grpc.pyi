@@ -53,6 +53,11 @@ class OnlineServiceStub:
     """Starts a session in the model's initial state. ALREADY_EXISTS when the identifier is taken, RESOURCE_EXHAUSTED
     with RetryInfo when the server holds as many sessions as it may.
     """
+    Generate: _grpc.UnaryStreamMultiCallable[_online_pb2.GenerateRequest, _online_pb2.GenerateResponse]
+    """Continues a sequence step by step, each output being the next input: the tokens of a language model, drawn as
+    GenerateRequest.sampling says, or the values of a regression, ahead in time. Several continuations may be made at
+    once. They run on forks, so that a session stays where it is unless `advance` is set.
+    """
     GetSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.GetSessionRequest, _online_pb2.GetSessionResponse]
     """Where a session stands. Does not postpone its expiry. NOT_FOUND with the reason when it is gone."""
     ForkSession: _grpc.UnaryUnaryMultiCallable[_online_pb2.ForkSessionRequest, _online_pb2.ForkSessionResponse]
@@ -96,6 +101,11 @@ class OnlineServiceAsyncStub(OnlineServiceStub):
     CreateSession: _aio.UnaryUnaryMultiCallable[_online_pb2.CreateSessionRequest, _online_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Starts a session in the model's initial state. ALREADY_EXISTS when the identifier is taken, RESOURCE_EXHAUSTED
     with RetryInfo when the server holds as many sessions as it may.
+    """
+    Generate: _aio.UnaryStreamMultiCallable[_online_pb2.GenerateRequest, _online_pb2.GenerateResponse]  # type: ignore[assignment]
+    """Continues a sequence step by step, each output being the next input: the tokens of a language model, drawn as
+    GenerateRequest.sampling says, or the values of a regression, ahead in time. Several continuations may be made at
+    once. They run on forks, so that a session stays where it is unless `advance` is set.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_online_pb2.GetSessionRequest, _online_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Where a session stands. Does not postpone its expiry. NOT_FOUND with the reason when it is gone."""
@@ -161,6 +171,17 @@ class OnlineServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_online_pb2.CreateSessionResponse, _abc.Awaitable[_online_pb2.CreateSessionResponse]]:
         """Starts a session in the model's initial state. ALREADY_EXISTS when the identifier is taken, RESOURCE_EXHAUSTED
         with RetryInfo when the server holds as many sessions as it may.
+        """
+
+    @_abc_1.abstractmethod
+    def Generate(
+        self,
+        request: _online_pb2.GenerateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_online_pb2.GenerateResponse], _abc.AsyncIterator[_online_pb2.GenerateResponse]]:
+        """Continues a sequence step by step, each output being the next input: the tokens of a language model, drawn as
+        GenerateRequest.sampling says, or the values of a regression, ahead in time. Several continuations may be made at
+        once. They run on forks, so that a session stays where it is unless `advance` is set.
         """
 
     @_abc_1.abstractmethod
