@@ -39,10 +39,10 @@ def bare_step(
     parameters = {name: tensor.to(device) for name, tensor in parameters_of(spec).items()}
     model = PlainModel(spec, parameters).eval().to(device)
     ids = torch.randint(VOCABULARY, (batch,), generator=torch.Generator().manual_seed(1))
-    layers, recurrent = spec.recurrent.layers, spec.recurrent
+    layers = spec.recurrent.layers
     state = (
-        torch.zeros(layers, batch, recurrent.output_size, device=device),
-        torch.zeros(layers, batch, recurrent.hidden_size, device=device),
+        torch.zeros(len(layers), batch, layers[0].output_size, device=device),
+        torch.zeros(len(layers), batch, layers[0].hidden_size, device=device),
     )
 
     def lstm() -> tuple[list[object], list[object]]:

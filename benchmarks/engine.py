@@ -87,10 +87,10 @@ class Shape:
 
     def lstm(self, ids: Tensor) -> Tick:
         """A step of plain torch after the other, its answers fetched."""
-        recurrent = self.spec.recurrent
+        layers = self.spec.recurrent.layers
         state = (
-            torch.zeros(recurrent.layers, len(ids), recurrent.output_size, device=self.device),
-            torch.zeros(recurrent.layers, len(ids), recurrent.hidden_size, device=self.device),
+            torch.zeros(len(layers), len(ids), layers[0].step_size, device=self.device),
+            torch.zeros(len(layers), len(ids), layers[0].hidden_size, device=self.device),
         )
 
         def step() -> tuple[np.ndarray, np.ndarray]:

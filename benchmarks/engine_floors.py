@@ -35,11 +35,11 @@ def products_of(spec: NetworkSpec) -> list[tuple[int, int]]:
     """
     recurrent = spec.recurrent
     shapes: list[tuple[int, int]] = []
-    for layer in range(recurrent.layers):
-        inputs = recurrent.output_size * (2 if layer else 1)
-        shapes.append((inputs, 4 * recurrent.hidden_size))
-        if recurrent.projection_size:
-            shapes.append((recurrent.hidden_size, recurrent.projection_size))
+    for number, layer in enumerate(recurrent.layers):
+        inputs = layer.output_size * (2 if number else 1)
+        shapes.append((inputs, 4 * layer.hidden_size))
+        if layer.projection_size:
+            shapes.append((layer.hidden_size, layer.projection_size))
     assert spec.head is not None, "the shapes have heads"
     return [*shapes, (recurrent.output_size, spec.head.size)]
 

@@ -20,27 +20,27 @@ class HandFused:
     """
 
     def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Tensor], batch: int, k: int) -> None:
-        self._rnn, self._k = spec.recurrent, k
+        layers, self._k = spec.recurrent.layers, k
+        numbers, lowest = range(len(layers)), layers[0]
         width, rows = spec.recurrent.output_size, min(batch, TILE_ROWS)
         part = {name.removeprefix("rnn."): tensor for name, tensor in parameters.items()}
-        biases = [part[f"bias_ih_l{n}"] + part[f"bias_hh_l{n}"] for n in range(self._rnn.layers)]
+        biases = [part[f"bias_ih_l{n}"] + part[f"bias_hh_l{n}"] for n in numbers]
         self._table = torch.addmm(biases[0], part["embedding.weight"], part["weight_ih_l0"].T)
         self._weights = [part["weight_hh_l0"].T.contiguous()]
-        for n in range(1, self._rnn.layers):
+        for n in numbers[1:]:
             both = torch.cat([part[f"weight_ih_l{n}"], part[f"weight_hh_l{n}"]], dim=1)
             self._weights.append(both.T.contiguous())
         self._biases = biases
         self._projections = [
-            part[f"weight_hr_l{n}"].T.contiguous() if self._rnn.projection_size else None
-            for n in range(self._rnn.layers)
+            part[f"weight_hr_l{n}"].T.contiguous() if lowest.projection_size else None for n in numbers
         ]
         head = part["embedding.weight" if spec.head is not None and spec.head.tied else "head.weight"]
         self._head, self._head_bias = head.T.contiguous(), part["head.bias"]
-        self._h = [torch.zeros(batch, width) for _ in range(self._rnn.layers)]
-        self._c = [torch.zeros(batch, self._rnn.hidden_size) for _ in range(self._rnn.layers)]
-        self._gates = torch.empty(rows, 4 * self._rnn.hidden_size)
+        self._h = [torch.zeros(batch, width) for _ in numbers]
+        self._c = [torch.zeros(batch, lowest.hidden_size) for _ in numbers]
+        self._gates = torch.empty(rows, 4 * lowest.hidden_size)
         self._both = torch.empty(rows, 2 * width)
-        self._hidden = torch.empty(rows, self._rnn.hidden_size)
+        self._hidden = torch.empty(rows, lowest.hidden_size)
         self._logits = torch.empty(rows, len(head))
 
     def step(self, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,17 +39,17 @@ DOCUMENTS_PER_BATCH = 64
 SHAPES = {
     "R1": NetworkSpec(
         input=TokenInputSpec(vocabulary_size=10_000, embedding_size=256),
-        recurrent=RecurrentSpec(cell="lstm", input_size=256, hidden_size=512, layers=2),
+        recurrent=RecurrentSpec.uniform(cell="lstm", input_size=256, hidden_size=512, layers=2),
         head=HeadSpec(kind="softmax", size=10_000),
     ),
     "R2": NetworkSpec(
         input=TokenInputSpec(vocabulary_size=10_000, embedding_size=96),
-        recurrent=RecurrentSpec(cell="lstm", input_size=96, hidden_size=670, projection_size=96),
+        recurrent=RecurrentSpec.uniform(cell="lstm", input_size=96, hidden_size=670, projection_size=96),
         head=HeadSpec(kind="softmax", size=10_000, tied=True),
     ),
     "R3": NetworkSpec(
         input=TokenInputSpec(vocabulary_size=10_000, embedding_size=128),
-        recurrent=RecurrentSpec(cell="lstm", input_size=128, hidden_size=256, bidirectional=True),
+        recurrent=RecurrentSpec.uniform(cell="lstm", input_size=128, hidden_size=256, bidirectional=True),
         pooling=("mean",),
         head=HeadSpec(kind="softmax", size=4),
     ),
@@ -64,13 +64,13 @@ class PlainModel(nn.Module):
         assert isinstance(spec.input, TokenInputSpec)
         assert spec.head is not None
         self.embedding = nn.Embedding(spec.input.vocabulary_size, spec.input.embedding_size)
-        recurrent = spec.recurrent
+        lowest = spec.recurrent.layers[0]
         self.rnn = nn.LSTM(
-            recurrent.input_size,
-            recurrent.hidden_size,
-            recurrent.layers,
-            proj_size=recurrent.projection_size,
-            bidirectional=recurrent.bidirectional,
+            lowest.input_size,
+            lowest.hidden_size,
+            len(spec.recurrent.layers),
+            proj_size=lowest.projection_size,
+            bidirectional=lowest.direction == "both",
         )
         self.head = nn.Linear(spec.summary_size, spec.head.size)
         tied = {"head.weight": parameters["embedding.weight"]} if spec.head.tied else {}
@@ -122,9 +122,11 @@ def online(name: str, batch: int, turns: int, turn_seconds: float) -> dict[str, 
     assert head is not None
     ids = torch.randint(10_000, (batch,), generator=torch.Generator().manual_seed(1))
     state = network.layout.zeros(batch)
-    layers, recurrent = spec.recurrent.layers, spec.recurrent
-    output_size = recurrent.projection_size or recurrent.hidden_size
-    plain_state = (torch.zeros(layers, batch, output_size), torch.zeros(layers, batch, recurrent.hidden_size))
+    layers = spec.recurrent.layers
+    plain_state = (
+        torch.zeros(len(layers), batch, layers[0].step_size),
+        torch.zeros(len(layers), batch, layers[0].hidden_size),
+    )
 
     def gatehouse() -> object:
         logits = head.logits(network.scan(ids, (batch,), state))

@@ -22,13 +22,13 @@ class Ideal(nn.Module):
         super().__init__()
         assert isinstance(spec.input, TokenInputSpec)
         assert spec.head is not None
-        recurrent = spec.recurrent
+        lowest = spec.recurrent.layers[0]
         self.embedding = nn.Embedding(spec.input.vocabulary_size, spec.input.embedding_size)
         self.rnn = nn.LSTM(
-            recurrent.input_size,
-            recurrent.hidden_size,
-            recurrent.layers,
-            bidirectional=recurrent.bidirectional,
+            lowest.input_size,
+            lowest.hidden_size,
+            len(spec.recurrent.layers),
+            bidirectional=lowest.direction == "both",
         )
         self.head = nn.Linear(spec.summary_size, spec.head.size)
         self.load_state_dict(dict(parameters))

@@ -40,7 +40,7 @@ def write_shape(directory: Path, name: str) -> Path:
 
 
 def _config(name: str, spec: NetworkSpec) -> dict[str, Any]:
-    recurrent, head = spec.recurrent, spec.head
+    lowest, head = spec.recurrent.layers[0], spec.head
     assert isinstance(spec.input, TokenInputSpec)
     assert head is not None
     documents = bool(spec.pooling)
@@ -57,12 +57,12 @@ def _config(name: str, spec: NetworkSpec) -> dict[str, Any]:
             "unknown_token": "<unk>",
         },
         "recurrent": {
-            "cell": recurrent.cell,
-            "input_size": recurrent.input_size,
-            "hidden_size": recurrent.hidden_size,
-            "layers": recurrent.layers,
-            "projection_size": recurrent.projection_size,
-            "bidirectional": recurrent.bidirectional,
+            "cell": lowest.cell,
+            "input_size": lowest.input_size,
+            "hidden_size": lowest.hidden_size,
+            "layers": len(spec.recurrent.layers),
+            "projection_size": lowest.projection_size,
+            "direction": lowest.direction,
         },
         "head": {"kind": head.kind, "size": head.size, "tied": head.tied, "bias": True},
     }

@@ -37,7 +37,7 @@ def network(cell="lstm", *, layers=1, projection=0, features=0, head="softmax", 
         input=FeatureInputSpec(size=features)
         if features
         else TokenInputSpec(vocabulary_size=V, embedding_size=width),
-        recurrent=RecurrentSpec(
+        recurrent=RecurrentSpec.uniform(
             cell=cell, input_size=width, hidden_size=20, layers=layers, projection_size=projection
         ),
         head=None if head is None else HeadSpec(kind=head, size=V),

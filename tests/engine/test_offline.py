@@ -90,7 +90,7 @@ def network_of(*, head: HeadSpec | None = None) -> Network:
     """The smallest network there is."""
     spec = NetworkSpec(
         input=FeatureInputSpec(size=1),
-        recurrent=RecurrentSpec(cell="rnn_tanh", input_size=1, hidden_size=1),
+        recurrent=RecurrentSpec.uniform(cell="rnn_tanh", input_size=1, hidden_size=1),
         head=head,
     )
     return Network.build(spec, random_parameters(spec))

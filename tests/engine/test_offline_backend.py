@@ -136,7 +136,7 @@ def test_scores_equal_torch_on_each_document_alone(
 def test_scores_by_fused_kernels_equal_torch(tokens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU reads with: the same scores, also when batches take turns and when the documents are many."""
     monkeypatch.setattr("gatehouse_server.network.network.are_layers_fused", lambda *_: True)
-    recurrent = RecurrentSpec(
+    recurrent = RecurrentSpec.uniform(
         cell="lstm", input_size=4, hidden_size=8, projection_size=3, layers=2, bidirectional=True
     )
     network, parameters = network_of(recurrent, tokens=tokens, pooling=("mean", "max"))
@@ -154,7 +154,7 @@ def test_scores_by_fused_kernels_equal_torch(tokens: bool, monkeypatch: pytest.M
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_very_long_document_keeps_its_accuracy_and_yields_often(cell: str) -> None:
     """20,000 steps in both directions, and the device is free again after every few of them."""
-    recurrent = RecurrentSpec(cell=cell, input_size=4, hidden_size=8, bidirectional=True)
+    recurrent = RecurrentSpec.uniform(cell=cell, input_size=4, hidden_size=8, bidirectional=True)
     network, parameters = network_of(recurrent, pooling=("mean", "max", "last"))
     documents = documents_of(network, [20_000])
     result, pieces = driven(TorchOfflineBackend(network).score(documents))
@@ -166,7 +166,7 @@ def test_a_very_long_document_keeps_its_accuracy_and_yields_often(cell: str) -> 
 @pytest.mark.parametrize("folded", [True, False])
 def test_scores_do_not_depend_on_the_neighbours(merge: str, folded: bool) -> None:
     """A document alone and in any company gets the same scores to the bit."""
-    recurrent = RecurrentSpec(
+    recurrent = RecurrentSpec.uniform(
         cell="lstm", input_size=8, hidden_size=32, layers=2, bidirectional=True, merge=merge
     )
     network, _ = network_of(recurrent, pooling=("mean", "max"), folded=folded)
@@ -183,7 +183,7 @@ def test_scores_do_not_depend_on_the_neighbours(merge: str, folded: bool) -> Non
 @pytest.mark.parametrize("projection_size", [0, 5])
 def test_the_network_may_be_used_between_two_pieces(folded: bool, projection_size: int) -> None:
     """Online steps on the same network, run at every yield, change neither side's results by a bit."""
-    recurrent = RecurrentSpec(
+    recurrent = RecurrentSpec.uniform(
         cell="lstm", input_size=8, hidden_size=16, layers=2, projection_size=projection_size
     )
     network, _ = network_of(recurrent, folded=folded)
@@ -202,7 +202,7 @@ def test_the_network_may_be_used_between_two_pieces(folded: bool, projection_siz
 
 def test_a_dropped_batch_leaves_nothing_behind() -> None:
     """After a batch was closed halfway, or failed, the next one is right."""
-    recurrent = RecurrentSpec(cell="gru", input_size=4, hidden_size=8, layers=2, bidirectional=True)
+    recurrent = RecurrentSpec.uniform(cell="gru", input_size=4, hidden_size=8, layers=2, bidirectional=True)
     network, parameters = network_of(recurrent)
     backend = TorchOfflineBackend(network)
     documents = documents_of(network, [30, 20, 10])
@@ -219,7 +219,7 @@ def test_a_dropped_batch_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize("lengths", [[], [3, 0], [2, 5]])
 def test_batches_without_steps_or_out_of_order_are_refused(lengths: list[int]) -> None:
     """No document, a document without steps, or the longer one later raise ValueError."""
-    network, _ = network_of(RecurrentSpec(cell="gru", input_size=4, hidden_size=8))
+    network, _ = network_of(RecurrentSpec.uniform(cell="gru", input_size=4, hidden_size=8))
     with pytest.raises(ValueError, match="lengths"):
         scores_of(network, documents_of(network, lengths))
 
@@ -227,7 +227,7 @@ def test_batches_without_steps_or_out_of_order_are_refused(lengths: list[int]) -
 def test_a_network_without_head_is_refused() -> None:
     """It has no scores to give."""
     spec = NetworkSpec(
-        input=FeatureInputSpec(size=2), recurrent=RecurrentSpec(cell="gru", input_size=2, hidden_size=3)
+        input=FeatureInputSpec(size=2), recurrent=RecurrentSpec.uniform(cell="gru", input_size=2, hidden_size=3)
     )
     with pytest.raises(ValueError, match="head"):
         TorchOfflineBackend(Network.build(spec, random_parameters(spec)))

@@ -36,7 +36,7 @@ def network(kind="lstm", *, tokens=True, precision="float32", fold=True, head="s
     size = 16 if tokens else F
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=V, embedding_size=16) if tokens else FeatureInputSpec(size=F),
-        recurrent=RecurrentSpec(input_size=size, hidden_size=H, **CELLS[kind]),
+        recurrent=RecurrentSpec.uniform(input_size=size, hidden_size=H, **CELLS[kind]),
         head=HeadSpec(kind=head, size=outputs),
     )
     generator = torch.Generator().manual_seed(7)

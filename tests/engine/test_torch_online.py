@@ -25,7 +25,7 @@ def make(kind):
     """A backend for random weights, and the weights."""
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=V, embedding_size=E),
-        recurrent=RecurrentSpec(cell="gru", input_size=E, hidden_size=H),
+        recurrent=RecurrentSpec.uniform(cell="gru", input_size=E, hidden_size=H),
         head=HeadSpec(kind=kind, size=V),
     )
     generator = torch.Generator().manual_seed(3)
@@ -147,7 +147,7 @@ def test_a_state_that_is_not_finite_is_told_of_its_own_sequence_alone():
     """Infinity and what is no number are found wherever they lie; large values whose sum overflows are finite."""
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=V, embedding_size=E),
-        recurrent=RecurrentSpec(cell="gru", input_size=E, hidden_size=H),
+        recurrent=RecurrentSpec.uniform(cell="gru", input_size=E, hidden_size=H),
     )
     weights = {name: torch.zeros(shape) for name, shape in parameter_shapes(spec).items()}
     backend = TorchOnlineBackend(Network.build(spec, weights), capacity=20)

@@ -37,7 +37,7 @@ def spec_of(
         input=FeatureInputSpec(size=features)
         if features
         else TokenInputSpec(vocabulary_size=V, embedding_size=width),
-        recurrent=RecurrentSpec(
+        recurrent=RecurrentSpec.uniform(
             cell=cell, input_size=width, hidden_size=hidden, layers=layers, projection_size=projection
         ),
         head=HeadSpec(kind="softmax", size=V),
@@ -57,10 +57,10 @@ def plain_outputs(
     spec: NetworkSpec, weights: dict[str, Tensor], inputs: Tensor, device: torch.device
 ) -> Tensor:
     """inputs (T, B) or (T, B, N) -> log-probabilities (T, B, V) by torch's own modules, on the device."""
-    recurrent = spec.recurrent
-    options = {"proj_size": recurrent.projection_size} if recurrent.cell == "lstm" else {}
-    rnn = _MODULES[recurrent.cell](
-        recurrent.input_size, recurrent.hidden_size, recurrent.layers, **options
+    lowest = spec.recurrent.layers[0]
+    options = {"proj_size": lowest.projection_size} if lowest.cell == "lstm" else {}
+    rnn = _MODULES[lowest.cell](
+        lowest.input_size, lowest.hidden_size, len(spec.recurrent.layers), **options
     ).to(device)
     rnn.load_state_dict({k.removeprefix("rnn."): v for k, v in weights.items() if k.startswith("rnn.")})
     on_device = {name: tensor.to(device) for name, tensor in weights.items()}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from gatehouse_server.models.config import ConfigError, parse_config
-from gatehouse_server.network.spec import FeatureInputSpec, TokenInputSpec
+from gatehouse_server.network.cell_options import CellOptions
+from gatehouse_server.network.spec import InitialSpec, FeatureInputSpec, TokenInputSpec
 
 KEYBOARD: dict[str, Any] = {
     "format": 1,
@@ -58,11 +59,8 @@ def test_language_model() -> None:
     assert config.sentence_end == "start_over"
     spec = config.network_spec()
     assert spec.input == TokenInputSpec(vocabulary_size=60, embedding_size=16)
-    assert (spec.recurrent.projection_size, spec.recurrent.bias, spec.recurrent.bidirectional) == (
-        16,
-        True,
-        False,
-    )
+    (layer,) = spec.recurrent.layers
+    assert (layer.projection_size, layer.bias, layer.direction) == (16, True, "forward")
     assert spec.pooling == ()
     assert spec.head is not None
     assert (spec.head.tied, spec.head.bias) == (True, True)
@@ -73,15 +71,16 @@ def test_pooling_is_one_or_several(given: object, pooling: tuple[str, ...]) -> N
     """A single pooling may be written without a list."""
     spec = parse({**TOPICS, "pooling": given}).network_spec()
     assert spec.pooling == pooling
-    assert (spec.recurrent.bidirectional, spec.recurrent.merge) == (True, "sum")
+    (layer,) = spec.recurrent.layers
+    assert (layer.direction, layer.merge) == ("both", "sum")
 
 
 def test_merge_defaults_to_concat() -> None:
     """Two directions are concatenated unless told otherwise."""
     config = copy.deepcopy(TOPICS)
     del config["recurrent"]["merge"]
-    assert parse(config).network_spec().recurrent.merge == "concat"
-    assert parse(config).recurrent.output_size == 16
+    recurrent = parse(config).network_spec().recurrent
+    assert (recurrent.layers[0].merge, recurrent.output_size) == ("concat", 16)
 
 
 def test_encoder_of_features() -> None:
@@ -89,6 +88,34 @@ def test_encoder_of_features() -> None:
     spec = parse(MOTION).network_spec()
     assert spec.input == FeatureInputSpec(size=3)
     assert spec.head is None
+
+
+def test_layers_of_different_kinds() -> None:
+    """A list of layers gives each what it has of its own; the rest is as the section says."""
+    config = copy.deepcopy(MOTION)
+    config["recurrent"] = {
+        "cell": "lstm",
+        "input_size": 3,
+        "bias": False,
+        "peepholes": True,
+        "layers": [
+            {"hidden_size": 8, "bidirectional": True, "merge": "sum", "reverse": {"activation": "relu"}},
+            {"hidden_size": 5, "projection_size": 2, "peepholes": False, "coupled": True},
+            {"cell": "gru", "hidden_size": 4, "peepholes": False, "reset": "before", "bias": True},
+        ],
+    }
+    first, second, third = parse(config).network_spec().recurrent.layers
+    assert (first.direction, first.merge, first.bias, first.output_size) == ("both", "sum", False, 8)
+    assert first.options == CellOptions(peepholes=True)
+    assert first.reverse_options == CellOptions(peepholes=True, activation="relu")
+    assert (second.input_size, second.output_size, second.options) == (8, 2, CellOptions(coupled=True))
+    assert (third.input_size, third.bias, third.options) == (2, True, CellOptions(reset="before"))
+
+
+def test_a_vector_may_set_the_initial_state() -> None:
+    """The section `initial` says how wide it is."""
+    spec = parse({**MOTION, "initial": {"size": 7}}).network_spec()
+    assert spec.initial == InitialSpec(size=7, activation="tanh")
 
 
 Edit = Callable[[dict[str, Any]], object]
@@ -131,7 +158,7 @@ mistakes: list[tuple[str, dict[str, Any], Edit, str]] = [
         "no such cell",
         KEYBOARD,
         lambda c: c["recurrent"].update(cell="transformer"),
-        "recurrent.cell: input should be 'lstm', 'gru', 'rnn_tanh' or 'rnn_relu', got \"transformer\"",
+        "recurrent: cell: expected one of lstm, gru, rnn, rnn_tanh, rnn_relu, got 'transformer'",
     ),
     (
         "no such input",
@@ -167,19 +194,73 @@ mistakes: list[tuple[str, dict[str, Any], Edit, str]] = [
         "projection of a gru",
         TOPICS,
         lambda c: c["recurrent"].update(projection_size=4),
-        "recurrent: projection_size is for lstm only, got cell gru",
+        "recurrent: projection_size: expected 0 for cell gru, got 4",
     ),
     (
         "wide projection",
         KEYBOARD,
         lambda c: c["recurrent"].update(projection_size=32),
-        "recurrent: expected a projection_size below hidden_size 32, got 32",
+        "recurrent: projection_size: expected 0..31, less than hidden_size, got 32",
     ),
     (
         "merge in one direction",
         KEYBOARD,
         lambda c: c["recurrent"].update(merge="sum"),
-        "recurrent: merge is for bidirectional models only",
+        "recurrent: merge is for bidirectional layers only",
+    ),
+    (
+        "layer of an unknown cell",
+        MOTION,
+        lambda c: c["recurrent"].update(layers=[{}, {"cell": "transformer"}]),
+        "recurrent: layers[1]: cell: expected one of lstm",
+    ),
+    (
+        "misspelt key of a layer",
+        MOTION,
+        lambda c: c["recurrent"].update(layers=[{"hidden": 3}]),
+        "recurrent.layers.0.hidden: is not a known key",
+    ),
+    (
+        "no layers",
+        MOTION,
+        lambda c: c["recurrent"].update(layers=0),
+        "recurrent.layers: input should be greater than or equal to 1, got 0",
+    ),
+    (
+        "layers that are neither",
+        MOTION,
+        lambda c: c["recurrent"].update(layers="two"),
+        "recurrent.layers: ",
+    ),
+    (
+        "option of another cell",
+        MOTION,
+        lambda c: c["recurrent"].update(cell="gru", peepholes=True),
+        "recurrent: peepholes: not an option of cell gru",
+    ),
+    (
+        "clip of nothing",
+        MOTION,
+        lambda c: c["recurrent"].update(cell_clip=0),
+        "recurrent.cell_clip: input should be greater than 0, got 0",
+    ),
+    (
+        "direction said twice",
+        MOTION,
+        lambda c: c["recurrent"].update(direction="both", bidirectional=True),
+        "recurrent: expected bidirectional or direction, not both",
+    ),
+    (
+        "reverse options of a forward layer",
+        MOTION,
+        lambda c: c["recurrent"].update(reverse={"activation": "relu"}),
+        "recurrent: reverse is for layers with a reverse direction only",
+    ),
+    (
+        "initial state of a bidirectional model",
+        TOPICS,
+        lambda c: c.update(initial={"size": 7}),
+        "initial: expected layers of one direction",
     ),
     (
         "pooling twice",

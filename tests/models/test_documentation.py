@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from gatehouse_server.models.config import ModelConfig
 from gatehouse_server.models.fingerprint import FINGERPRINTED
-from gatehouse_server.models.sections import FeatureInput, Head, Recurrent, TokenInput
+from gatehouse_server.models.recurrent_section import Layer, Recurrent
+from gatehouse_server.models.sections import FeatureInput, Head, Initial, TokenInput
 
 PAGE = (Path(__file__).parents[2] / "docs" / "model-format.md").read_text(encoding="utf-8")
 
@@ -24,7 +25,7 @@ def test_example_makes_a_model_that_loads(
     assert json.loads((tmp_path / "models/greeting/1/config.json").read_text())["name"] == "greeting"
 
 
-@pytest.mark.parametrize("section", [ModelConfig, TokenInput, FeatureInput, Recurrent, Head])
+@pytest.mark.parametrize("section", [ModelConfig, TokenInput, FeatureInput, Recurrent, Layer, Head, Initial])
 def test_every_key_is_described(section: type[ModelConfig]) -> None:
     """Each key of config.json has a row in a table."""
     rows = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("|")]

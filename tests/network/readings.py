@@ -17,8 +17,10 @@ from torch import Tensor
 from .oracle import ragged, reference
 
 RECURRENTS = [
-    RecurrentSpec(cell="lstm", input_size=5, hidden_size=8, layers=2, projection_size=3, bidirectional=True),
-    RecurrentSpec(cell="gru", input_size=5, hidden_size=8, layers=3, bidirectional=True, merge="sum"),
+    RecurrentSpec.uniform(
+        cell="lstm", input_size=5, hidden_size=8, layers=2, projection_size=3, bidirectional=True
+    ),
+    RecurrentSpec.uniform(cell="gru", input_size=5, hidden_size=8, layers=3, bidirectional=True, merge="sum"),
 ]
 VOCABULARY = 31
 Clock = Callable[[], float]

@@ -98,7 +98,7 @@ def test_a_network_for_whole_sequences_holds_its_weights_once() -> None:
 @pytest.mark.usefixtures("_fused_everywhere")
 def test_a_network_for_sessions_too_can_do_both() -> None:
     """One direction, no pooling: steps by the scan and documents by the fused layers, both counted."""
-    recurrent = RecurrentSpec(cell="lstm", input_size=5, hidden_size=8, layers=2)
+    recurrent = RecurrentSpec.uniform(cell="lstm", input_size=5, hidden_size=8, layers=2)
     spec = spec_of(recurrent, tokens=True, pooling=())
     parameters = random_parameters(spec)
     network = Network.build(spec, parameters)
@@ -114,6 +114,6 @@ def test_a_network_for_sessions_too_can_do_both() -> None:
 @pytest.mark.usefixtures("_fused_everywhere")
 def test_a_network_without_head_needs_no_fused_layers() -> None:
     """Nobody sends it documents."""
-    recurrent = RecurrentSpec(cell="lstm", input_size=5, hidden_size=8)
+    recurrent = RecurrentSpec.uniform(cell="lstm", input_size=5, hidden_size=8)
     spec = NetworkSpec(input=FeatureInputSpec(size=5), recurrent=recurrent)
     assert isinstance(Network.build(spec, random_parameters(spec)).reader(), SteppedReader)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from gatehouse_server.network.fused_layers import FusedLayers
 from gatehouse_server.network.fused_reading import FusedReader
+from gatehouse_server.network.layer_spec import Merge
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import pack
 from gatehouse_server.network.spec import RecurrentSpec
@@ -51,9 +52,9 @@ def test_summaries_equal_torch(
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "average", "multiply"])
 @pytest.mark.parametrize("clock", sorted(CLOCKS))
-def test_summaries_equal_the_scan(merge: str, clock: str) -> None:
+def test_summaries_equal_the_scan(merge: Merge, clock: str) -> None:
     """A batch of fifty ragged sequences, most of them of the same length, with every pooling."""
-    recurrent = RecurrentSpec(
+    recurrent = RecurrentSpec.uniform(
         cell="lstm", input_size=7, hidden_size=12, layers=2, bidirectional=True, merge=merge
     )
     spec = spec_of(recurrent, tokens=True, pooling=("max", "mean", "last"))
@@ -70,7 +71,9 @@ def test_summaries_equal_the_scan(merge: str, clock: str) -> None:
 @pytest.mark.parametrize(("seconds", "least", "most"), [(SLOW, 2 * 285, 2 * 300), (1e-7, 10, 30)])
 def test_slices_are_as_long_as_their_time_allows(seconds: float, least: int, most: int) -> None:
     """Of 300 steps each is a slice of its own where it takes long, in both directions; otherwise a few are enough."""
-    spec = spec_of(RecurrentSpec(cell="gru", input_size=3, hidden_size=4, bidirectional=True), tokens=False)
+    spec = spec_of(
+        RecurrentSpec.uniform(cell="gru", input_size=3, hidden_size=4, bidirectional=True), tokens=False
+    )
     parameters = random_parameters(spec)
     reader = FusedReader(FusedLayers(spec, parameters, "cpu"), spec.pooling, ticking(seconds))
     packed = pack(inputs_of(spec, [300, 200, 7]))

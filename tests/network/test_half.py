@@ -50,7 +50,7 @@ def test_a_network_stays_near_float32(precision, cell, hidden, projection, layer
     """
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=203, embedding_size=24),
-        recurrent=RecurrentSpec(
+        recurrent=RecurrentSpec.uniform(
             cell=cell, input_size=24, hidden_size=hidden, projection_size=projection, layers=layers
         ),
         head=HeadSpec(kind="softmax", size=203),

@@ -126,7 +126,7 @@ def test_a_network_of_int8_stays_near_and_independent_of_the_batch(
     """After 6 steps outputs and logits are within 0.05 of float32's; batch size, place and chunks change no bit."""
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=203, embedding_size=24),
-        recurrent=RecurrentSpec(
+        recurrent=RecurrentSpec.uniform(
             cell=cell, input_size=24, hidden_size=hidden, projection_size=projection, layers=layers
         ),
         head=HeadSpec(kind="softmax", size=203),
@@ -164,7 +164,7 @@ def _run(network: Network, ids: Tensor, one_by_one: bool = True) -> tuple[Tensor
 
 def test_a_loud_neighbour_changes_nothing() -> None:
     """Huge and non-finite values in one row leave the bits of the others, and are not hidden in their own."""
-    recurrent = RecurrentSpec(cell="rnn_relu", input_size=6, hidden_size=20)
+    recurrent = RecurrentSpec.uniform(cell="rnn_relu", input_size=6, hidden_size=20)
     spec = NetworkSpec(input=FeatureInputSpec(size=6), recurrent=recurrent)
     network = Network.build(spec, random_parameters(spec), arithmetic=INT8)
     quiet = torch.randn(9, 6)

@@ -4,14 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gatehouse_server.network.layer_spec import LayerDirection, LayerSpec, Merge
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import Packed, batch_sizes_of, lengths_of, pack, unpack
 from gatehouse_server.network.spec import FeatureInputSpec, NetworkSpec, RecurrentSpec, TokenInputSpec
 
 from .oracle import ragged, random_parameters
 
-_RECURRENT = RecurrentSpec(cell="lstm", input_size=6, hidden_size=8, layers=2, projection_size=5)
+_RECURRENT = RecurrentSpec.uniform(cell="lstm", input_size=6, hidden_size=8, layers=2, projection_size=5)
 _SPEC = NetworkSpec(input=FeatureInputSpec(size=6), recurrent=_RECURRENT)
+
+
+def _in_directions(direction: LayerDirection, merge: Merge = "concat") -> RecurrentSpec:
+    layer = LayerSpec(
+        cell="lstm", input_size=6, hidden_size=8, projection_size=5, direction=direction, merge=merge
+    )
+    return RecurrentSpec(layers=(layer,))
 
 
 def _network(spec: NetworkSpec = _SPEC) -> Network:
@@ -72,7 +80,7 @@ def test_scratch_memory_does_not_leak_between_calls() -> None:
 
 def test_a_bidirectional_network_cannot_be_stepped() -> None:
     """It has no state between steps, and says so."""
-    network = _network(replace(_SPEC, recurrent=replace(_RECURRENT, bidirectional=True)))
+    network = _network(replace(_SPEC, recurrent=_in_directions("both")))
     with pytest.raises(ValueError, match="bidirectional"):
         _ = network.layout
     with pytest.raises(ValueError, match="bidirectional"):
@@ -81,7 +89,7 @@ def test_a_bidirectional_network_cannot_be_stepped() -> None:
 
 def test_last_needs_the_directions_apart() -> None:
     """Pooling "last" from merged outputs of two directions is refused, with the way out."""
-    recurrent = replace(_RECURRENT, bidirectional=True, merge="sum")
+    recurrent = _in_directions("both", merge="sum")
     network = _network(replace(_SPEC, recurrent=recurrent, pooling=("last",)))
     x = torch.randn(4, 6)
     with pytest.raises(ValueError, match="needs summarize"):
@@ -126,7 +134,7 @@ def test_a_misshapen_state_is_refused() -> None:
 
 def test_folding_respects_its_limit() -> None:
     """The folded table is counted, and left out when it would exceed the limit."""
-    recurrent = RecurrentSpec(cell="gru", input_size=6, hidden_size=32)
+    recurrent = RecurrentSpec.uniform(cell="gru", input_size=6, hidden_size=32)
     spec = NetworkSpec(input=TokenInputSpec(vocabulary_size=10, embedding_size=6), recurrent=recurrent)
     table_bytes = 4 * 10 * 3 * 32
     parameters = random_parameters(spec)

@@ -1,6 +1,5 @@
-"""The network computes what torch's own modules compute."""
+"""The network computes what the equations of its cells say, which for some are those of torch's modules."""
 
-import pytest
 import torch
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import Packed, pack, unpack
@@ -14,30 +13,12 @@ from gatehouse_server.network.spec import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .oracle import ragged, random_parameters, reference, reference_state
+from tests.network.recurrents import mixed_stacks, recurrents
 
-# torch says so itself when it computes projections; the oracle only has to be right, not fast.
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+from .oracle import ragged, random_parameters, reference, reference_state
 
 _TOLERANCE = 1e-5
 _lengths = st.lists(st.integers(1, 9), min_size=1, max_size=7).map(lambda lengths: sorted(lengths)[::-1])
-
-
-@st.composite
-def _stacks(draw: st.DrawFn, bidirectional: bool) -> RecurrentSpec:
-    cell = draw(st.sampled_from(["lstm", "gru", "rnn_tanh", "rnn_relu"]))
-    hidden = draw(st.integers(1, 40))
-    projection = draw(st.integers(0, hidden - 1)) if cell == "lstm" else 0
-    return RecurrentSpec(
-        cell=cell,
-        input_size=draw(st.integers(1, 20)),
-        hidden_size=hidden,
-        layers=draw(st.integers(1, 3)),
-        projection_size=projection,
-        bias=draw(st.booleans()),
-        bidirectional=bidirectional,
-        merge=draw(st.sampled_from(["concat", "sum", "average", "multiply"])) if bidirectional else "concat",
-    )
 
 
 def _close(actual: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -47,15 +28,24 @@ def _close(actual: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 @settings(deadline=None, max_examples=60)
-@given(recurrent=_stacks(bidirectional=False), lengths=_lengths, seed=st.integers(0, 1000))
-def test_scan_equals_torch(recurrent: RecurrentSpec, lengths: list[int], seed: int) -> None:
-    """A scan over ragged sequences gives torch's outputs and leaves torch's state behind, for every cell."""
+@given(
+    recurrent=recurrents(both=False) | mixed_stacks(causal=True),
+    lengths=_lengths,
+    seed=st.integers(0, 1000),
+    recorded=st.booleans(),
+)
+def test_scan_equals_the_equations(
+    recurrent: RecurrentSpec, lengths: list[int], seed: int, recorded: bool
+) -> None:
+    """A scan over ragged sequences gives their outputs and leaves their state behind, for every cell."""
     spec = NetworkSpec(input=FeatureInputSpec(size=recurrent.input_size), recurrent=recurrent)
     parameters = random_parameters(spec, seed)
     network = Network.build(spec, parameters)
+    if recorded:
+        network.record()
     sequences = ragged(lengths, recurrent.input_size, seed)
     packed = pack(sequences)
-    state = network.layout.zeros(len(lengths))
+    state = network.initial_state(len(lengths))
     outputs = network.scan(packed.data, packed.batch_sizes, state)
     expected, _ = reference(recurrent, parameters, sequences)
     for actual, output in zip(
@@ -69,15 +59,15 @@ def test_scan_equals_torch(recurrent: RecurrentSpec, lengths: list[int], seed: i
 
 @settings(deadline=None, max_examples=60)
 @given(
-    recurrent=st.booleans().flatmap(lambda both: _stacks(bidirectional=both)),
+    recurrent=recurrents() | mixed_stacks(),
     lengths=_lengths,
     pooling=st.lists(st.sampled_from(["last", "mean", "max"]), min_size=1, unique=True).map(tuple),
     seed=st.integers(0, 1000),
 )
-def test_encode_and_pooling_equal_torch(
+def test_encode_and_pooling_equal_the_equations(
     recurrent: RecurrentSpec, lengths: list[int], pooling: tuple[str, ...], seed: int
 ) -> None:
-    """Ragged sequences, both directions, merges and poolings: what torch gives for each one alone."""
+    """Ragged sequences, all directions, merges and poolings: what the equations give for each one alone."""
     spec = NetworkSpec(
         input=FeatureInputSpec(size=recurrent.input_size), recurrent=recurrent, pooling=pooling
     )
@@ -98,7 +88,8 @@ def test_encode_and_pooling_equal_torch(
     }
     summary = network.summarize(packed.data, packed.batch_sizes)
     assert _close(summary, torch.cat([pooled[kind] for kind in pooling], dim=1))
-    if not recurrent.bidirectional or recurrent.merge == "concat" or "last" not in pooling:
+    top = recurrent.layers[-1]
+    if top.direction != "both" or top.merge == "concat" or "last" not in pooling:
         assert torch.equal(network.pool(outputs, packed.batch_sizes), summary)
 
 
@@ -113,7 +104,9 @@ def test_encode_and_pooling_equal_torch(
 def test_tokens_and_head(cell: str, both: bool, tied: bool, folded: bool, seed: int) -> None:
     """Token input, folded or not, and a tied or separate head equal torch's embedding, module and matrix."""
     width = 12 if tied else 9
-    recurrent = RecurrentSpec(cell=cell, input_size=width, hidden_size=6 if both else 12, bidirectional=both)
+    recurrent = RecurrentSpec.uniform(
+        cell=cell, input_size=width, hidden_size=6 if both else 12, bidirectional=both
+    )
     head = HeadSpec(kind="softmax", size=37, tied=tied)
     spec = NetworkSpec(
         input=TokenInputSpec(vocabulary_size=37, embedding_size=width), recurrent=recurrent, head=head
@@ -134,7 +127,7 @@ def test_tokens_and_head(cell: str, both: bool, tied: bool, folded: bool, seed: 
 
 def test_half_precision_parameters_are_computed_in_single_precision() -> None:
     """float16 weights give the result of the same weights widened to float32."""
-    recurrent = RecurrentSpec(cell="lstm", input_size=5, hidden_size=7)
+    recurrent = RecurrentSpec.uniform(cell="lstm", input_size=5, hidden_size=7)
     spec = NetworkSpec(input=FeatureInputSpec(size=5), recurrent=recurrent)
     halves = {name: tensor.half() for name, tensor in random_parameters(spec).items()}
     singles = {name: tensor.float() for name, tensor in halves.items()}

@@ -14,6 +14,7 @@ from gatehouse_server.network.kernel import (
     choose_kernel,
     is_row_independent,
 )
+from gatehouse_server.network.layer_spec import Merge
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import pack
 from gatehouse_server.network.spec import (
@@ -23,7 +24,11 @@ from gatehouse_server.network.spec import (
     RecurrentSpec,
     TokenInputSpec,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
+
+from tests.network.recurrents import mixed_stacks
 
 from .oracle import ragged, random_parameters
 
@@ -40,7 +45,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _token_network(cell: str, hidden: int, projection: int, layers: int, folded: bool) -> Network:
-    recurrent = RecurrentSpec(
+    recurrent = RecurrentSpec.uniform(
         cell=cell, input_size=24, hidden_size=hidden, projection_size=projection, layers=layers
     )
     spec = NetworkSpec(
@@ -97,6 +102,45 @@ def test_batch_size_place_and_chunks_do_not_matter(
     _assert_head_is_row_independent(network, outputs[:, -1])
 
 
+@settings(deadline=None, max_examples=30)
+@given(recurrent=mixed_stacks(causal=True), recorded=st.booleans())
+def test_any_stack_of_cells_is_reproducible(recurrent: RecurrentSpec, recorded: bool) -> None:
+    """Cells of every kind, with every option: the same bits alone and among others, step by step and in chunks."""
+    spec = NetworkSpec(input=FeatureInputSpec(size=recurrent.input_size), recurrent=recurrent)
+    network = Network.build(spec, random_parameters(spec))
+    if recorded:
+        network.record()
+    x = torch.randn(33, _STEPS, recurrent.input_size, generator=torch.Generator().manual_seed(1))
+    state = network.initial_state(33)
+    outputs = torch.stack(
+        [network.scan(x[:, t].contiguous(), (33,), state).clone() for t in range(_STEPS)], dim=1
+    )
+    for row in (0, 32):
+        alone = network.initial_state(1)
+        together = network.scan(x[row], (1,) * _STEPS, alone)
+        assert torch.equal(together, outputs[row])
+        _assert_same(alone, tuple(part[row : row + 1] for part in state))
+
+
+@settings(deadline=None, max_examples=30)
+@given(recurrent=mixed_stacks(), recorded=st.booleans())
+def test_documents_through_any_stack_are_reproducible(recurrent: RecurrentSpec, recorded: bool) -> None:
+    """Directions and merges of every kind: a document has the same bits alone and among ragged others."""
+    pooling = ("last", "mean", "max")
+    spec = NetworkSpec(
+        input=FeatureInputSpec(size=recurrent.input_size), recurrent=recurrent, pooling=pooling
+    )
+    network = Network.build(spec, random_parameters(spec))
+    if recorded:
+        network.record()
+    sequences = ragged([40, 23, 22, 9, 9, 1], recurrent.input_size)
+    together = pack(sequences)
+    summaries = network.summarize(together.data, together.batch_sizes)
+    for row, sequence in enumerate(sequences):
+        alone = network.summarize(sequence, (1,) * len(sequence))
+        assert torch.equal(alone[0], summaries[row])
+
+
 def _scan(network: Network, ids: Tensor, state: tuple[Tensor, ...]) -> Tensor:
     rows, steps = ids.shape
     packed = network.scan(ids.t().reshape(-1), (rows,) * steps, state)
@@ -124,9 +168,9 @@ def _assert_head_is_row_independent(network: Network, hidden: Tensor) -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
 @pytest.mark.parametrize("merge", ["concat", "average"])
-def test_a_document_does_not_depend_on_its_batch(cell: str, merge: str) -> None:
+def test_a_document_does_not_depend_on_its_batch(cell: str, merge: Merge) -> None:
     """A whole sequence, both directions, all poolings, gives the same bits alone and among ragged others."""
-    recurrent = RecurrentSpec(
+    recurrent = RecurrentSpec.uniform(
         cell=cell, input_size=11, hidden_size=37, layers=2, bidirectional=True, merge=merge
     )
     pooling = ("last", "mean", "max")
@@ -142,7 +186,7 @@ def test_a_document_does_not_depend_on_its_batch(cell: str, merge: str) -> None:
 
 def test_a_loud_neighbour_changes_nothing() -> None:
     """Huge and non-finite values in one row leave the bits of the others as they are."""
-    recurrent = RecurrentSpec(cell="lstm", input_size=6, hidden_size=20)
+    recurrent = RecurrentSpec.uniform(cell="lstm", input_size=6, hidden_size=20)
     spec = NetworkSpec(input=FeatureInputSpec(size=6), recurrent=recurrent)
     network = Network.build(spec, random_parameters(spec))
     quiet = torch.randn(9, 6)
@@ -224,7 +268,7 @@ def test_a_recorded_network_gives_the_same_bits(cell: str, precision: Precision)
     for bidirectional in (False, True):
         spec = NetworkSpec(
             input=TokenInputSpec(vocabulary_size=40, embedding_size=16),
-            recurrent=RecurrentSpec(
+            recurrent=RecurrentSpec.uniform(
                 cell=cell, input_size=16, hidden_size=48, layers=2, bidirectional=bidirectional
             ),
             pooling=("mean", "max"),

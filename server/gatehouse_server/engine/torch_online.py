@@ -17,6 +17,7 @@ from gatehouse_server.engine.online_backend import Flags, Floats, HeadAnswer, Id
 from gatehouse_server.engine.programs import PlainPrograms, Programs, TickArithmetic, reading_of
 from gatehouse_server.engine.recorded_programs import TILE_ROWS, RecordedPrograms
 from gatehouse_server.engine.rows import INITIAL_ROW
+from gatehouse_server.engine.state_places import places_in_table, reads_what_it_steps
 from gatehouse_server.engine.tiles import TileWorkers
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.recording import NotRecordableError
@@ -31,7 +32,7 @@ _log = structlog.get_logger(__name__)
 class TorchOnlineBackend:
     """Runs a unidirectional network over a table of `capacity` states.
 
-    `start_token` is consumed once, from zeros, to make the initial state. `suppressed` ids are never among the best
+    `start_token` is consumed once to make the initial state. `suppressed` ids are never among the best
     of rows that ask for it. Large ticks are cut into tiles, on a CPU for `threads` threads. `most_rows` is the largest
     tick that a GPU prepares for.
     """
@@ -57,8 +58,7 @@ class TorchOnlineBackend:
         make = programs_of or partial(_best_programs, most_rows=most_rows)
         workers = threads if self._device.type == "cpu" else 1
         self._tiles = TileWorkers([make(self._arithmetic) for _ in range(workers)])
-        if start_token is not None:
-            self._consume_start(start_token)
+        self._make_initial(start_token)
 
     @property
     def bytes_per_row(self) -> int:
@@ -68,20 +68,26 @@ class TorchOnlineBackend:
     @torch.inference_mode()
     def run(self, batch: OnlineBatch) -> OnlineAnswer:
         """Computes a tick; see `OnlineBatch`."""
-        if _reads_what_it_steps(batch):
-            return self._step_and_read(batch)
-        in_table = None if batch.head is None else _rows_in_table(batch)
-        hidden = None
-        if len(batch.batch_sizes) <= 1 and (batch.head is None or in_table is not None):
+        if reads_what_it_steps(batch):
+            finite, head = self._step_and_read(batch)
+            # Single steps, so whatever may be asked for lies where they left it.
+            return OnlineAnswer(finite=finite, head=head, hidden=self._hidden(batch, None))
+        in_table = None if batch.head is None else places_in_table(batch, batch.head.rows)
+        keep = (batch.head is not None and in_table is None) or (
+            batch.hidden_rows is not None and places_in_table(batch, batch.hidden_rows) is None
+        )
+        states = None
+        if len(batch.batch_sizes) <= 1 and not keep:
             finite = self._step(batch)
         else:
-            finite, hidden = self._scan(batch, keep=batch.head is not None and in_table is None)
+            finite, states = self._scan(batch, keep=keep)
         head = None
         if in_table is not None:
             head = self._read(batch, in_table)
-        elif hidden is not None:
-            head = self._read_hidden(batch, hidden)
-        return OnlineAnswer(finite=finite, head=head)
+        elif batch.head is not None:
+            assert states is not None, "states that are not in the table are kept"
+            head = self._read_hidden(batch, states)
+        return OnlineAnswer(finite=finite, head=head, hidden=self._hidden(batch, states))
 
     @torch.inference_mode()
     def read_states(self, rows: np.ndarray) -> Floats:
@@ -98,7 +104,7 @@ class TorchOnlineBackend:
         for part, values in zip(self._table, new, strict=True):
             part.index_copy_(0, index, values)
 
-    def _step_and_read(self, batch: OnlineBatch) -> OnlineAnswer:
+    def _step_and_read(self, batch: OnlineBatch) -> tuple[Flags, HeadAnswer]:
         """The common tick: one step of every session, each read at its end."""
         assert batch.head is not None, "this tick reads"
         answers = AnswerBuilder(batch.head, self._arithmetic)
@@ -116,7 +122,7 @@ class TorchOnlineBackend:
             return total
 
         totals = self._tiles.map(len(batch.source_rows), tile)
-        return OnlineAnswer(finite=self._finite(sum(totals), batch.target_rows), head=answers.result())
+        return self._finite(sum(totals), batch.target_rows), answers.result()
 
     def _step(self, batch: OnlineBatch) -> Flags:
         """One step of every session; whether each new state is finite, (B,)."""
@@ -140,8 +146,19 @@ class TorchOnlineBackend:
         self._tiles.map(len(table_rows), tile)
         return answers.result()
 
+    def _hidden(self, batch: OnlineBatch, states: torch.Tensor | None) -> Floats | None:
+        """The top layer's outputs (C, R) that are wanted as they are, of all `states` of the tick or of the table."""
+        rows = batch.hidden_rows
+        if rows is None:
+            return None
+        if states is None:
+            rows, states = places_in_table(batch, rows), self._table[self._output_part]
+            assert rows is not None, "states that are not in the table are kept"
+        hidden: Floats = states.index_select(0, self._send(rows)).cpu().numpy()
+        return hidden
+
     def _scan(self, batch: OnlineBatch, *, keep: bool) -> tuple[Flags, torch.Tensor | None]:
-        """Ragged chunks: whether each new state is finite, and with `keep` the states that the head request indexes."""
+        """Ragged chunks: whether each new state is finite, and with `keep` the states that head requests index."""
         index = self._send(batch.source_rows)
         state = tuple(part.index_select(0, index) for part in self._table)
         sources = state[self._output_part].clone() if keep else None
@@ -182,43 +199,16 @@ class TorchOnlineBackend:
                 finite[row] &= bool(torch.isfinite(part[row]).all())
         return finite
 
-    def _consume_start(self, token: int) -> None:
+    def _make_initial(self, start_token: int | None) -> None:
         with torch.inference_mode():
-            state = tuple(part[INITIAL_ROW : INITIAL_ROW + 1].clone() for part in self._table)
-            self._network.scan(torch.tensor([token], device=self._device), (1,), state)
+            state = self._network.initial_state(1)
+            if start_token is not None:
+                self._network.scan(torch.tensor([start_token], device=self._device), (1,), state)
             for part, new in zip(self._table, state, strict=True):
                 part[INITIAL_ROW] = new[0]
 
     def _send(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
-
-
-def _reads_what_it_steps(batch: OnlineBatch) -> bool:
-    """Whether every session takes one step and is read at its end, in order, and nothing else is."""
-    rows = len(batch.source_rows)
-    head = batch.head
-    if head is None or len(head.rows) != rows or len(batch.batch_sizes) != 1 or len(batch.peeked_rows):
-        return False
-    after_steps = np.arange(rows, 2 * rows)  # they come after the sources, of which there are as many
-    return bool((head.rows == after_steps).all())
-
-
-def _rows_in_table(batch: OnlineBatch) -> Ids | None:
-    """Where in the table the states lie that the head is to read, (M,): those which are looked at or which chunks end
-    with. None when the request reads others, too."""
-    assert batch.head is not None, "this tick reads"
-    sequences, peeked = len(batch.source_rows), len(batch.peeked_rows)
-    after_steps = np.full(len(batch.inputs), -1, dtype=np.int64)
-    begin = 0
-    for size, following in zip(batch.batch_sizes, (*batch.batch_sizes, 0)[1:], strict=True):
-        ending = slice(following, size)
-        after_steps[begin + following : begin + size] = batch.target_rows[ending]
-        begin += size
-    # A source may be written by its own chunk, so it is not to be found in the table.
-    in_table = np.concatenate([np.full(sequences, -1, dtype=np.int64), batch.peeked_rows, after_steps])
-    assert len(in_table) == sequences + peeked + len(batch.inputs), "one place for each state"
-    rows = in_table[batch.head.rows]
-    return rows if (rows >= 0).all() else None
 
 
 def _best_programs(arithmetic: TickArithmetic, most_rows: int) -> Programs:

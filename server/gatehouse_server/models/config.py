@@ -5,11 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gatehouse_server.models.recurrent_section import Recurrent
+from gatehouse_server.models.section import Section
 from gatehouse_server.models.sections import (
     FeatureInput,
     Head,
-    Recurrent,
-    Section,
+    Initial,
     SentenceEnd,
     Text,
     TokenInput,
@@ -17,6 +18,7 @@ from gatehouse_server.models.sections import (
 from gatehouse_server.network.spec import (
     FeatureInputSpec,
     HeadSpec,
+    InitialSpec,
     NetworkSpec,
     RecurrentSpec,
     TokenInputSpec,
@@ -49,6 +51,7 @@ class ModelConfig(Section):
     head: Head | None = None
     labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     text: Text | None = None
+    initial: Initial | None = None
 
     @field_validator("pooling", mode="before")
     @classmethod
@@ -63,6 +66,7 @@ class ModelConfig(Section):
         _check_input(self)
         _check_task(self)
         _check_head(self)
+        self.network_spec()
         return self
 
     @property
@@ -77,27 +81,20 @@ class ModelConfig(Section):
 
     def network_spec(self) -> NetworkSpec:
         """The same dimensions as the network layer takes them."""
-        recurrent = self.recurrent
         return NetworkSpec(
             input=TokenInputSpec(
                 vocabulary_size=self.input.vocabulary_size, embedding_size=self.input.embedding_size
             )
             if isinstance(self.input, TokenInput)
             else FeatureInputSpec(size=self.input.size),
-            recurrent=RecurrentSpec(
-                cell=recurrent.cell,
-                input_size=recurrent.input_size,
-                hidden_size=recurrent.hidden_size,
-                layers=recurrent.layers,
-                projection_size=recurrent.projection_size,
-                bias=recurrent.bias,
-                bidirectional=recurrent.bidirectional,
-                merge=recurrent.merge or "concat",
-            ),
+            recurrent=self.recurrent.spec(),
             pooling=self.pooling,
             head=None
             if self.head is None
             else HeadSpec(kind=self.head.kind, size=self.head.size, tied=self.head.tied, bias=self.head.bias),
+            initial=None
+            if self.initial is None
+            else InitialSpec(size=self.initial.size, activation=self.initial.activation),
         )
 
 
@@ -129,7 +126,7 @@ def _check_task(config: ModelConfig) -> None:
     if task == "language_model":
         if not isinstance(config.input, TokenInput):
             raise ValueError("task language_model: expected input.kind tokens, got features")
-        if config.recurrent.bidirectional or config.pooling:
+        if not config.recurrent.spec().causal or config.pooling:
             raise ValueError(
                 "task language_model: expected one direction and no pooling, it predicts every step"
             )
@@ -175,9 +172,9 @@ def _check_head(config: ModelConfig) -> None:
                 f"head.size: expected {config.input.vocabulary_size} as input.vocabulary_size, "
                 f"since the head is tied, got {config.head.size}"
             )
-        if config.recurrent.output_size != config.input.embedding_size:
+        if config.recurrent.spec().output_size != config.input.embedding_size:
             raise ValueError(
-                f"head.tied: expected {config.recurrent.output_size} values per step of the last layer as "
+                f"head.tied: expected {config.recurrent.spec().output_size} values per step of the last layer as "
                 f"input.embedding_size, got {config.input.embedding_size}"
             )
 
@@ -185,10 +182,11 @@ def _check_head(config: ModelConfig) -> None:
 def _one_line(error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
-        # The discriminated union inserts its tag after "input"; people know the key without it.
+        # Discriminated unions insert their tags after these keys; people know the keys without them.
         path = [str(part) for part in problem["loc"]]
-        if len(path) > 1 and path[0] == "input" and path[1] in ("tokens", "features"):
-            del path[1]
+        for key, tags in (("input", ("tokens", "features")), ("layers", ("number", "list"))):
+            if key in path[:-1] and path[path.index(key) + 1] in tags:
+                del path[path.index(key) + 1]
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         if problem["type"] == "extra_forbidden":

@@ -59,15 +59,18 @@ class LoadedModel:
     @property
     def online(self) -> bool:
         """Whether sessions can run on it: one direction, and an output at each step."""
-        return not self.config.recurrent.bidirectional and not self.config.pooling
+        return self.network.spec.recurrent.causal and not self.config.pooling
 
     def why_not_online(self) -> str | None:
         """One sentence that says why no session can run on it; None when one can."""
         if self.online:
             return None
         causes = []
-        if self.config.recurrent.bidirectional:
+        directions = {layer.direction for layer in self.network.spec.recurrent.layers}
+        if "both" in directions:
             causes.append("it is bidirectional: its reverse direction begins at the end of a sequence")
+        elif "reverse" in directions:
+            causes.append("it reads sequences from their end")
         if self.config.pooling:
             causes.append(f"its output pools whole sequences ({', '.join(self.config.pooling)})")
         return (

@@ -21,21 +21,24 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
+from gatehouse_server.network.cell_options import DEFAULT_OPTIONS, CellOptions
 from gatehouse_server.network.dense import Dense
 from gatehouse_server.network.state import StatePart
 from gatehouse_server.network.workspace import Workspace
 
 _VECTOR_WIDTH = 32
+_TOLD_AS = {"h": "hidden", "c": "cell"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellSize:
-    """The dimensions of one cell; `projection_size` 0 means none."""
+    """The dimensions of one cell, and what it computes; `projection_size` 0 means none."""
 
     input_size: int
     hidden_size: int
     projection_size: int
     bias: bool
+    options: CellOptions = DEFAULT_OPTIONS
 
     @property
     def output_size(self) -> int:
@@ -44,7 +47,11 @@ class CellSize:
 
 
 class Cell(ABC):
-    """One direction of one recurrent layer. The first part of its state is its output h."""
+    """One direction of one recurrent layer. The first part of its state is its output h.
+
+    A cell says what parameters and state it has (`parameter_shapes`, `parts`), prepares its matrices (`prepare`) and
+    takes a step (`advance`).
+    """
 
     gates: ClassVar[int]
     projects: ClassVar[bool] = False
@@ -61,8 +68,10 @@ class Cell(ABC):
         self.arithmetic = arithmetic
         self.slot = -(-size.hidden_size // _VECTOR_WIDTH) * _VECTOR_WIDTH
         self.workspace = workspace
-        self.input, self.recurrent, self.projection = self._prepare(parameters)
-        self.minus_one = torch.tensor(-1.0, device=parameters["weight_ih"].device)
+        self.device = next(iter(parameters.values())).device
+        self.minus_one = torch.tensor(-1.0, device=self.device)
+        self._dense: list[Dense] = []
+        self.input = self.prepare(parameters)
 
     @classmethod
     def parameter_shapes(cls, size: CellSize) -> dict[str, tuple[int, ...]]:
@@ -83,13 +92,38 @@ class Cell(ABC):
         """The parts of one layer's state; the first is the output h."""
         return (StatePart(name="h", width=size.output_size),)
 
+    @classmethod
+    def check_options(cls, options: CellOptions) -> None:
+        """Raises ValueError for `options.extra` that the cell does not know; by default it knows none."""
+        for name, _ in options.extra:
+            raise ValueError(f"{name}: not an option of this cell, which has none")
+
     @abstractmethod
-    def _prepare(self, parameters: Mapping[str, Tensor]) -> tuple[Dense, Dense, Dense | None]:
-        """The input product, the recurrent product and the projection, if there is one."""
+    def prepare(self, parameters: Mapping[str, Tensor]) -> Dense:
+        """Makes of the parameters what `advance` needs, each matrix by `dense`; returns the input's product."""
 
     @abstractmethod
     def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
         """One step in place: `product` (n, G) of the input, destroyed; `parts` contiguous (n, width) each."""
+
+    def look(self, product: Tensor, parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """One step, and what went on in it: by name (n, width) each. `product` is destroyed, `parts` move on.
+
+        Of a cell that tells no more, the state after the step. For people who look, not for speed.
+        """
+        self.advance(product, parts)
+        return self.state_by_name(parts)
+
+    def state_by_name(self, parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Copies of the parts of the state, by the names that people know them by."""
+        names = (part.name for part in self.parts(self.size))
+        return {_TOLD_AS.get(name, name): part.clone() for name, part in zip(names, parts, strict=True)}
+
+    def dense(self, weight: Tensor, bias: Tensor | None = None) -> Dense:
+        """A matrix product x W^T + b of the cell, in the arithmetic that was asked for."""
+        made = Dense(weight, bias, self.arithmetic)
+        self._dense.append(made)
+        return made
 
     def input_product(self, x: Tensor) -> Tensor:
         """x (N, F) -> (N, G): all that depends on the input alone."""
@@ -103,11 +137,11 @@ class Cell(ABC):
     @property
     def dense_layers(self) -> tuple[Dense, ...]:
         """All matrix products of the cell."""
-        return tuple(dense for dense in (self.input, self.recurrent, self.projection) if dense is not None)
+        return tuple(self._dense)
 
     def spread(self, parameter: Tensor, factors: tuple[float, ...]) -> Tensor:
         """(gates * H, ...) -> (gates * slot, ...): gate i times factors[i], each in a slot, zeros between."""
-        gates = parameter.float().view(len(factors), self.size.hidden_size, *parameter.shape[1:])
+        gates = parameter.float().reshape(len(factors), self.size.hidden_size, *parameter.shape[1:])
         spread = gates.new_zeros(len(factors), self.slot, *gates.shape[2:])
         for index, factor in enumerate(factors):
             spread[index, : self.size.hidden_size] = gates[index] * factor

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatehouse_server.network.arithmetic import Arithmetic
-from gatehouse_server.network.registry import CELLS
+from gatehouse_server.network.cell import Cell, CellSize
+from gatehouse_server.network.cell_options import DEFAULT_OPTIONS
+from gatehouse_server.network.layer_spec import Direction, LayerSpec
 from gatehouse_server.network.spec import NetworkSpec, RecurrentSpec, TokenInputSpec, recurrent_name
 
 _MODULES: Final[Mapping[str, tuple[Callable[..., nn.RNNBase], Mapping[str, str]]]] = MappingProxyType(
     {
         "lstm": (nn.LSTM, {}),
         "gru": (nn.GRU, {}),
+        "rnn": (nn.RNN, {"nonlinearity": "tanh"}),
         "rnn_tanh": (nn.RNN, {"nonlinearity": "tanh"}),
         "rnn_relu": (nn.RNN, {"nonlinearity": "relu"}),
     }
@@ -35,17 +38,22 @@ def are_layers_fused(spec: NetworkSpec, device: torch.device, arithmetic: Arithm
         device.type == "cuda"
         and not arithmetic.reproducible
         and arithmetic.precision != "int8"
-        and spec.recurrent.cell in _MODULES
+        and all(_is_torchs(layer) for layer in spec.recurrent.layers)
     )
+
+
+def _is_torchs(layer: LayerSpec) -> bool:
+    plain = layer.options == DEFAULT_OPTIONS and layer.reverse_options in (None, DEFAULT_OPTIONS)
+    return plain and layer.cell in _MODULES and not layer.initial_state
 
 
 class FusedLayer:
     """One direction of one layer."""
 
-    def __init__(self, spec: RecurrentSpec, layer: int, module: nn.RNNBase, device: torch.device) -> None:
+    def __init__(self, size: CellSize, kind: type[Cell], module: nn.RNNBase, device: torch.device) -> None:
         """Use `FusedLayers`."""
         self._module = module
-        self._widths = [part.width for part in CELLS[spec.cell].parts(spec.cell_size(layer))]
+        self._widths = [part.width for part in kind.parts(size)]
         self._device = device
 
     def zeros(self, rows: int) -> tuple[Tensor, ...]:
@@ -77,25 +85,27 @@ class FusedLayers:
         """`parameters` are those of the whole network, as `parameter_shapes` says; they are copied."""
         self.spec: RecurrentSpec = spec.recurrent
         self.device = torch.device(device)
-        self._modules: dict[tuple[int, int], nn.RNNBase] = {}
+        self._modules: dict[tuple[int, Direction], nn.RNNBase] = {}
         # Kernels that write into weights refuse those made in inference mode, outside of it.
         with torch.inference_mode(mode=False), torch.no_grad():
-            for layer in range(self.spec.layers):
-                for direction in range(self.spec.directions):
-                    module = _module_of(self.spec, parameters, layer, direction, self.device)
-                    self._modules[layer, direction] = module
+            for number, layer in enumerate(self.spec.layers):
+                for direction in layer.directions:
+                    module = _module_of(layer, parameters, number, direction, self.device)
+                    self._modules[number, direction] = module
             self._embedding: Tensor | None = None
             if isinstance(spec.input, TokenInputSpec):
                 self._embedding = parameters["embedding.weight"].to(self.device, torch.float32, copy=True)
         self._warm_up()
 
-    def layer(self, layer: int, *, reverse: bool) -> FusedLayer:
-        """One of them, by its number from below."""
-        return FusedLayer(self.spec, layer, self._modules[layer, int(reverse)], self.device)
+    def layer(self, number: int, direction: Direction) -> FusedLayer:
+        """One direction of one of them, by its number from below."""
+        layer = self.spec.layers[number]
+        module = self._modules[number, direction]
+        return FusedLayer(layer.cell_size(direction), layer.kind(direction), module, self.device)
 
-    def vectors(self, layer: int, inputs: Tensor) -> Tensor:
+    def vectors(self, number: int, inputs: Tensor) -> Tensor:
         """What a layer reads: of token ids (N,), which the lowest may be given, their embeddings (N, E)."""
-        if layer or self._embedding is None:
+        if number or self._embedding is None:
             return inputs
         return self._embedding.index_select(0, inputs)
 
@@ -119,28 +129,31 @@ class FusedLayers:
     @torch.inference_mode()
     def _warm_up(self) -> None:
         """A step of each: libraries load their kernels when they are first used, which takes long."""
-        for layer, direction in self._modules:
-            fused = self.layer(layer, reverse=bool(direction))
-            x = torch.zeros(1, self.spec.cell_size(layer).input_size, device=self.device)
+        for number, direction in self._modules:
+            fused = self.layer(number, direction)
+            x = torch.zeros(1, self.spec.layers[number].input_size, device=self.device)
             fused.advance(x, torch.tensor([1]), fused.zeros(1))
 
 
 def _module_of(
-    spec: RecurrentSpec, parameters: Mapping[str, Tensor], layer: int, direction: int, device: torch.device
+    layer: LayerSpec,
+    parameters: Mapping[str, Tensor],
+    number: int,
+    direction: Direction,
+    device: torch.device,
 ) -> nn.RNNBase:
-    kind, fixed = _MODULES[spec.cell]
+    kind, fixed = _MODULES[layer.cell]
     options: dict[str, Any] = dict(fixed)
-    if CELLS[spec.cell].projects:
-        options["proj_size"] = spec.projection_size
-    size = spec.cell_size(layer)
+    if layer.projection_size:
+        options["proj_size"] = layer.projection_size
     # Made without weights: drawing them would cost time and change the process's random numbers.
-    module = kind(size.input_size, size.hidden_size, bias=size.bias, device="meta", **options)
+    module = kind(layer.input_size, layer.hidden_size, bias=layer.bias, device="meta", **options)
     module.to_empty(device=device)
     # On a GPU they lie in one piece, as cuDNN wants them, since the module is there: this copies into it.
     module.load_state_dict(
         {
-            f"{name}_l0": parameters[recurrent_name(name, layer, direction)]
-            for name in CELLS[spec.cell].parameter_shapes(size)
+            f"{name}_l0": parameters[recurrent_name(name, number, direction)]
+            for name in layer.parameter_shapes(direction)
         }
     )
     return module.eval().requires_grad_(requires_grad=False)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from gatehouse_server.network.batch import Batch
 from gatehouse_server.network.fused_layers import FusedLayers
-from gatehouse_server.network.reading import Reader, Rows, Visit
+from gatehouse_server.network.gathering import Rows
+from gatehouse_server.network.layer_spec import Direction
+from gatehouse_server.network.reading import Reader, Visit
 from gatehouse_server.network.slicing import Slicing
 
 
@@ -31,22 +33,24 @@ class FusedReader(Reader):
         super().__init__(layers.spec, poolings, layers.device)
         self._layers = layers
         # For each layer and direction its own: a layer's input may be much wider than another's.
-        self._slicings = [[Slicing(clock) for _ in range(2)] for _ in range(layers.spec.layers)]
+        self._slicings = [
+            {direction: Slicing(clock) for direction in layer.directions} for layer in layers.spec.layers
+        ]
 
     def _read(
-        self, layer: int, inputs: Tensor, batch: Batch, visit: Visit, *, reverse: bool
+        self, number: int, inputs: Tensor, batch: Batch, visit: Visit, direction: Direction
     ) -> Generator[None, None, Tensor]:
-        fused = self._layers.layer(layer, reverse=reverse)
-        slicing = self._slicings[layer][int(reverse)]
+        fused = self._layers.layer(number, direction)
+        slicing = self._slicings[number][direction]
         state = fused.zeros(batch.sizes[0])
         first = 0
         while first < len(batch.sizes):
             end = first + slicing.begin(batch.sizes, first)
             sizes = batch.sizes[first:end]
             rows: Rows = slice(batch.steps[first][0], sum(batch.steps[end - 1]))
-            if reverse:
+            if direction == "reverse":
                 rows = batch.reversal[rows]
-            x = self._layers.vectors(layer, inputs[rows])
+            x = self._layers.vectors(number, inputs[rows])
             visit(rows, fused.advance(x, batch.host_sizes[first:end], state), sizes)
             self._wait()
             slicing.end()

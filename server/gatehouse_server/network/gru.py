@@ -21,17 +21,14 @@ class GRU(Cell):
     gates: ClassVar[int] = 3
     _FACTORS: ClassVar[tuple[float, ...]] = (1.0, 1.0, 2.0)  # tanh(a) = 2 sigmoid(2 a) - 1
 
-    def _prepare(self, parameters: Mapping[str, Tensor]) -> tuple[Dense, Dense, Dense | None]:
+    def prepare(self, parameters: Mapping[str, Tensor]) -> Dense:
         input_bias = recurrent_bias = None
         if self.size.bias:
             # d_n is multiplied by r, so it cannot join the input's bias as d_r and d_z could.
             input_bias = self.spread(parameters["bias_ih"], self._FACTORS)
             recurrent_bias = self.spread(parameters["bias_hh"], self._FACTORS)
-        return (
-            Dense(self.spread(parameters["weight_ih"], self._FACTORS), input_bias, self.arithmetic),
-            Dense(self.spread(parameters["weight_hh"], self._FACTORS), recurrent_bias, self.arithmetic),
-            None,
-        )
+        self.recurrent = self.dense(self.spread(parameters["weight_hh"], self._FACTORS), recurrent_bias)
+        return self.dense(self.spread(parameters["weight_ih"], self._FACTORS), input_bias)
 
     def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
         (h,) = parts
@@ -44,3 +41,11 @@ class GRU(Cell):
         candidate.add_(product[:, both:]).sigmoid_()
         torch.add(self.minus_one, n, alpha=2.0, out=n)
         h.sub_(n).mul_(z).add_(n)  # z (h - n) + n
+
+    def look(self, product: Tensor, parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        r, z, n = self.gate_views(self.recurrent.product(parts[0]))
+        from_input = self.gate_views(product.clone())
+        r, z = torch.sigmoid(r + from_input[0]), torch.sigmoid(z + from_input[1])
+        seen = {"reset": r, "update": z, "candidate": 2.0 * torch.sigmoid(from_input[2] + r * n) - 1.0}
+        self.advance(product, parts)
+        return seen | self.state_by_name(parts)

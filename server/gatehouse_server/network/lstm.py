@@ -28,15 +28,13 @@ class LSTM(Cell):
     def parts(cls, size: CellSize) -> tuple[StatePart, ...]:
         return (*super().parts(size), StatePart(name="c", width=size.hidden_size))
 
-    def _prepare(self, parameters: Mapping[str, Tensor]) -> tuple[Dense, Dense, Dense | None]:
+    def prepare(self, parameters: Mapping[str, Tensor]) -> Dense:
         bias = None
         if self.size.bias:
             bias = self.spread(parameters["bias_ih"].float() + parameters["bias_hh"].float(), self._FACTORS)
-        return (
-            Dense(self.spread(parameters["weight_ih"], self._FACTORS), bias, self.arithmetic),
-            Dense(self.spread(parameters["weight_hh"], self._FACTORS), None, self.arithmetic),
-            Dense(parameters["weight_hr"], None, self.arithmetic) if self.size.projection_size else None,
-        )
+        self.recurrent = self.dense(self.spread(parameters["weight_hh"], self._FACTORS))
+        self.projection = self.dense(parameters["weight_hr"]) if self.size.projection_size else None
+        return self.dense(self.spread(parameters["weight_ih"], self._FACTORS), bias)
 
     def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
         h, c = parts
@@ -48,8 +46,18 @@ class LSTM(Cell):
         torch.add(c, c, out=g)
         gates[:, 2 * self.slot : 3 * self.slot].sigmoid_()
         torch.add(self.minus_one, g, alpha=2.0, out=g)
+        self._hand_on(o, g, h)
+
+    def _hand_on(self, o: Tensor, activated: Tensor, h: Tensor) -> None:
+        """h = o times the activated cell state, projected if there is a projection."""
         if self.projection is None:
-            torch.mul(o, g, out=h)
+            torch.mul(o, activated, out=h)
         else:
-            hidden = torch.mul(o, g, out=self.workspace.take("hidden", h.shape[0], self.size.hidden_size))
-            h.copy_(self.projection.product(hidden))
+            room = self.workspace.take("hidden", h.shape[0], self.size.hidden_size)
+            h.copy_(self.projection.product(torch.mul(o, activated, out=room)))
+
+    def look(self, product: Tensor, parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        i, f, g, o = self.gate_views(self.recurrent.add_to(parts[0], product.clone()).sigmoid_())
+        seen = {"input": i, "forget": f, "output": o, "candidate": 2.0 * g - 1.0}
+        self.advance(product, parts)
+        return seen | self.state_by_name(parts)

@@ -5,7 +5,7 @@ either direction. A row's results do not depend on the batch size, its place, it
 came in, to the bit, wherever `reproducible` is true and torch computes with one intra-op thread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,6 +15,8 @@ from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 from gatehouse_server.network.fused_layers import FusedLayers, are_layers_fused
 from gatehouse_server.network.fused_reading import FusedReader
 from gatehouse_server.network.head import Head
+from gatehouse_server.network.initial_layer import InitialLayer
+from gatehouse_server.network.looking import LayerLook, look
 from gatehouse_server.network.packing import check_batch_sizes
 from gatehouse_server.network.parameters import check_parameters
 from gatehouse_server.network.pooling import last_of, maximum_of, mean_of
@@ -39,6 +41,7 @@ class Network:
         stack: Stack | None,
         fused: FusedLayers | None,
         head: Head | None,
+        initial: InitialLayer | None,
         device: torch.device,
         arithmetic: Arithmetic,
     ) -> None:
@@ -49,6 +52,7 @@ class Network:
         self.device = device
         self._fused = fused
         self._made_stack = stack
+        self._initial = initial
 
     @classmethod
     def build(
@@ -78,7 +82,15 @@ class Network:
                     fused = FusedLayers(spec, placed, device)
             if fused is None or not _reads_whole(spec):
                 stack = Stack(spec, placed, workspace, fold_limit_bytes, arithmetic)
-            return cls(spec=spec, stack=stack, fused=fused, head=head, device=device, arithmetic=arithmetic)
+            return cls(
+                spec=spec,
+                stack=stack,
+                fused=fused,
+                head=head,
+                initial=None if spec.initial is None else InitialLayer(spec, placed),
+                device=device,
+                arithmetic=arithmetic,
+            )
 
     @property
     def _stack(self) -> Stack:
@@ -100,7 +112,8 @@ class Network:
         """Bytes of the weights in use, padding included, the folded tables not; in two layouts, if both are in use."""
         stack = 0 if self._made_stack is None else self._made_stack.parameter_bytes
         fused = 0 if self._fused is None else self._fused.bytes
-        return stack + fused + (0 if self.head is None else self.head.dense.bytes)
+        others = (self.head, self._initial)
+        return stack + fused + sum(other.dense.bytes for other in others if other is not None)
 
     @property
     def folded_bytes(self) -> int:
@@ -113,6 +126,23 @@ class Network:
         if self._fused is not None:
             return False
         return self._stack.reproducible and (self.head is None or self.head.dense.reproducible)
+
+    @torch.inference_mode()
+    def initial_state(self, rows: int) -> State:
+        """The state before the first step, for `rows` sequences. Raises ValueError for a bidirectional network."""
+        if not self.spec.recurrent.causal:
+            raise ValueError("a bidirectional network has no state between steps: it reads whole sequences")
+        return self._stack.initial(rows)
+
+    @torch.inference_mode()
+    def state_from(self, vectors: Tensor) -> State:
+        """vectors (B, size) -> the state that they set at position 0.
+
+        Raises ValueError for a network that has no `initial` layer, and for vectors of another width.
+        """
+        if self._initial is None:
+            raise ValueError("the network has no layer that makes a state of a vector")
+        return self._initial.state(vectors)
 
     @torch.inference_mode()
     def scan(self, inputs: Tensor, batch_sizes: Sequence[int], state: State) -> Tensor:
@@ -155,7 +185,7 @@ class Network:
 
     @torch.inference_mode()
     def encode(self, inputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
-        """Whole sequences from the zero state, in one or both directions: outputs packed (N, R).
+        """Whole sequences from the initial state, in one or both directions: outputs packed (N, R).
 
         A view of scratch memory, valid until the next call.
         """
@@ -165,7 +195,7 @@ class Network:
 
     @torch.inference_mode()
     def summarize(self, inputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
-        """Whole sequences from the zero state, pooled as the specification says: (B, R * poolings).
+        """Whole sequences from the initial state, pooled as the specification says: (B, R * poolings).
 
         `encode` and `pool` in one, for every merge. Raises ValueError if the specification names no pooling.
         """
@@ -194,15 +224,32 @@ class Network:
             return FusedReader(self._fused, poolings)
         return SteppedReader(self._stack, poolings)
 
+    @torch.inference_mode()
+    def look(
+        self, inputs: Tensor, state: State | None = None
+    ) -> Generator[None, None, tuple[LayerLook, ...]]:
+        """What goes on inside at each step of one sequence, token ids (T,) or features (T, F): see `looking`.
+
+        From `state` (one row, left as it is), or from the beginning. Yields after every few steps; the network may then
+        be used for something else. Raises ValueError for inputs or states of the wrong shape, and for a state of a
+        bidirectional network.
+        """
+        self._check(inputs, (1,) * len(inputs))
+        if state is not None:
+            self.layout.check(state, 1)
+        return (yield from look(self._stack, inputs, state))
+
     def _last_of(self, outputs: Tensor, batch_sizes: Sequence[int]) -> Tensor:
-        recurrent = self.spec.recurrent
-        if not recurrent.bidirectional:
+        top = self.spec.recurrent.layers[-1]
+        if top.direction == "forward":
             return last_of(outputs, batch_sizes)
-        if recurrent.merge != "concat":
-            raise ValueError(f'pooling "last" with merge "{recurrent.merge}" needs summarize, not pool')
-        width = recurrent.output_size // 2
-        ends = last_of(outputs[:, :width], batch_sizes)
-        return torch.cat([ends, outputs[: batch_sizes[0], width:]], dim=1)
+        first = outputs[: batch_sizes[0]]
+        if top.direction == "reverse":
+            return first
+        if top.merge != "concat":
+            raise ValueError(f'pooling "last" with merge "{top.merge}" needs summarize, not pool')
+        width = top.step_size
+        return torch.cat([last_of(outputs[:, :width], batch_sizes), first[:, width:]], dim=1)
 
     def _pool(self, outputs: Tensor, batch_sizes: Sequence[int], last: Tensor | None) -> Tensor:
         if not self.spec.pooling:
@@ -232,4 +279,4 @@ class Network:
 
 def _reads_whole(spec: NetworkSpec) -> bool:
     """Whether it is for whole sequences only."""
-    return spec.recurrent.bidirectional or bool(spec.pooling)
+    return not spec.recurrent.causal or bool(spec.pooling)

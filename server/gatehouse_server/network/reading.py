@@ -1,8 +1,8 @@
 """Whole sequences, read a few steps at a time: what `Network.summarize` computes, in pieces of a millisecond.
 
 Between two pieces the network may be used for something else: whatever outlives a piece is memory of the
-reader's own. Outputs of the top layer are pooled as they come and not kept, so memory grows with the packed
-rows only where a further layer, or a merge that needs both directions at once, has to read them.
+reader's own. Outputs of the top layer are pooled, or handed out, as they come and not kept, so memory grows with the
+packed rows only where a further layer, or a merge that needs both directions at once, has to read them.
 
 How one direction of one layer is read is left to those who read: `stepped_reading` and `fused_reading`.
 """
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.network.batch import Batch
+from gatehouse_server.network.gathering import Gathering, Rows, Take
+from gatehouse_server.network.layer_spec import Direction
+from gatehouse_server.network.merging import merge_into
 from gatehouse_server.network.running_pool import RunningPool
 from gatehouse_server.network.spec import RecurrentSpec
 from gatehouse_server.network.workspace import Workspace
 
-Rows = slice | Tensor
-"""Of a packed batch: consecutive ones, or (n,) int64 in any order."""
 Visit = Callable[[Rows, Tensor, Sequence[int]], None]
 """Takes outputs h (n, width) of some steps, valid until it returns: the packed rows that they belong to, h itself, and
 how many rows each step has. A step's rows are those of the longest sequences.
@@ -35,7 +36,6 @@ class Reader(ABC):
         self._poolings = tuple(poolings)
         self._device = device
         self._scratch = Workspace(device)
-        self._width = spec.projection_size or spec.hidden_size
 
     def summarize(self, inputs: Tensor, batch_sizes: Sequence[int]) -> Generator[None, None, Tensor]:
         """Packed token ids (N,) int64 or features (N, F) -> (B, R * poolings), yielding after every piece.
@@ -44,81 +44,149 @@ class Reader(ABC):
         for batch sizes that do not fit.
         """
         batch = Batch(batch_sizes, inputs.shape[0], self._device)
-        top = self._spec.layers - 1
-        for layer in range(top):
-            outputs = self._scratch.take(f"layer{layer % 2}", batch.rows, self._spec.output_size)
-            yield from self._fill(layer, inputs, batch, outputs)
-            inputs = outputs
-        if not self._spec.bidirectional or self._spec.merge == "concat":
+        top = len(self._spec.layers) - 1
+        inputs = yield from self._read_below(top, inputs, batch)
+        layer = self._spec.layers[top]
+        if len(layer.directions) == 1 or layer.merge == "concat":
             pooled = yield from self._pool_apart(top, inputs, batch)
         else:
             pooled = yield from self._pool_merged(top, inputs, batch)
         return pooled
 
+    def hand_out(
+        self, inputs: Tensor, batch_sizes: Sequence[int], take: Take, *, rows_at_once: int
+    ) -> Generator[None, None, Tensor]:
+        """The top layer's outputs of every step, given to `take` as they come about; returns the ends (B, R): the
+        forward output at the last step, the reverse output at the first, joined.
+
+        Otherwise as `summarize`.
+        """
+        batch = Batch(batch_sizes, inputs.shape[0], self._device)
+        top = len(self._spec.layers) - 1
+        inputs = yield from self._read_below(top, inputs, batch)
+        gathering = Gathering(take, rows_at_once, self._device)
+        if len(self._spec.layers[top].directions) == 1:
+            ends = yield from self._hand_out_one(top, inputs, batch, gathering)
+        else:
+            ends = yield from self._hand_out_both(top, inputs, batch, gathering)
+        yield from gathering.give_rest()
+        return ends
+
+    def _read_below(self, top: int, inputs: Tensor, batch: Batch) -> Generator[None, None, Tensor]:
+        """What the layer `top` reads."""
+        for number in range(top):
+            width = self._spec.layers[number].output_size
+            outputs = self._scratch.take(f"layer{number % 2}", batch.rows, width)
+            yield from self._fill(number, inputs, batch, outputs)
+            inputs = outputs
+        return inputs
+
     @abstractmethod
     def _read(
-        self, layer: int, inputs: Tensor, batch: Batch, visit: Visit, *, reverse: bool
+        self, number: int, inputs: Tensor, batch: Batch, visit: Visit, direction: Direction
     ) -> Generator[None, None, Tensor]:
-        """One direction of one layer from the zero state; returns h (B, width) at its end.
+        """One direction of one layer from the initial state; returns h (B, width) at its end.
 
         In reverse each sequence begins at its own last step.
         """
 
-    def _fill(self, layer: int, inputs: Tensor, batch: Batch, outputs: Tensor) -> Generator[None, None, None]:
+    def _fill(
+        self, number: int, inputs: Tensor, batch: Batch, outputs: Tensor
+    ) -> Generator[None, None, None]:
         """Outputs of every step, directions merged, into `outputs` (N, R)."""
-        width = self._width
+        layer = self._spec.layers[number]
+        width = layer.step_size
 
         def keep(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
             outputs[rows, :width] = h
 
         def join(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
-            if self._spec.merge == "concat":
+            if layer.merge == "concat":
                 outputs[rows, width:] = h
                 return
-            merged = self._merge(outputs[rows], h)
+            merged = merge_into(layer.merge, outputs[rows], h)
             if isinstance(rows, Tensor):  # of which `outputs[rows]` was a copy
                 outputs[rows] = merged
 
-        yield from self._read(layer, inputs, batch, keep, reverse=False)
-        if self._spec.bidirectional:
-            yield from self._read(layer, inputs, batch, join, reverse=True)
+        for direction, visit in zip(layer.directions, (keep, join), strict=False):
+            yield from self._read(number, inputs, batch, visit, direction)
 
-    def _pool_apart(self, layer: int, inputs: Tensor, batch: Batch) -> Generator[None, None, Tensor]:
+    def _pool_apart(self, number: int, inputs: Tensor, batch: Batch) -> Generator[None, None, Tensor]:
         """Each direction pooled by itself; nothing of the layer is kept."""
+        layer = self._spec.layers[number]
         by_direction = []
-        for reverse in (False, True)[: self._spec.directions]:
-            pool = RunningPool(self._poolings, batch.lengths, self._width)
+        for direction in layer.directions:
+            pool = RunningPool(self._poolings, batch.lengths, layer.step_size)
 
             def add(rows: Rows, h: Tensor, sizes: Sequence[int], pool: RunningPool = pool) -> None:
                 pool.add(h, sizes)
 
-            last = yield from self._read(layer, inputs, batch, add, reverse=reverse)
+            last = yield from self._read(number, inputs, batch, add, direction)
             by_direction.append(pool.result(last))
         return torch.cat([part for kind in zip(*by_direction, strict=True) for part in kind], dim=1)
 
-    def _pool_merged(self, layer: int, inputs: Tensor, batch: Batch) -> Generator[None, None, Tensor]:
+    def _pool_merged(self, number: int, inputs: Tensor, batch: Batch) -> Generator[None, None, Tensor]:
         """Directions merged step by step, then pooled: the forward outputs wait for the reverse ones."""
-        outputs = self._scratch.take("top", batch.rows, self._width)
-        pool = RunningPool(self._poolings, batch.lengths, self._width)
+        layer = self._spec.layers[number]
+        outputs = self._scratch.take("top", batch.rows, layer.step_size)
+        pool = RunningPool(self._poolings, batch.lengths, layer.step_size)
 
         def keep(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
             outputs[rows] = h
 
         def join(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
-            pool.add(self._merge(outputs[rows], h), sizes)
+            pool.add(merge_into(layer.merge, outputs[rows], h), sizes)
 
-        last = yield from self._read(layer, inputs, batch, keep, reverse=False)
-        first = yield from self._read(layer, inputs, batch, join, reverse=True)
-        return torch.cat(pool.result(self._merge(last, first)), dim=1)
+        last = yield from self._read(number, inputs, batch, keep, "forward")
+        first = yield from self._read(number, inputs, batch, join, "reverse")
+        return torch.cat(pool.result(merge_into(layer.merge, last, first)), dim=1)
+
+    def _hand_out_one(
+        self, number: int, inputs: Tensor, batch: Batch, gathering: Gathering
+    ) -> Generator[None, None, Tensor]:
+        """The outputs of a layer of one direction; nothing of it is kept."""
+
+        def give(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
+            gathering.add(rows, h.clone())
+
+        (direction,) = self._spec.layers[number].directions
+        return (yield from _between(self._read(number, inputs, batch, give, direction), gathering))
+
+    def _hand_out_both(
+        self, number: int, inputs: Tensor, batch: Batch, gathering: Gathering
+    ) -> Generator[None, None, Tensor]:
+        """Directions joined step by step: the forward outputs wait for the reverse ones."""
+        layer = self._spec.layers[number]
+        outputs = self._scratch.take("top", batch.rows, layer.step_size)
+
+        def joined(forward: Tensor, reverse: Tensor) -> Tensor:
+            if layer.merge == "concat":
+                return torch.cat([forward, reverse], dim=1)
+            return merge_into(layer.merge, forward.clone(), reverse)
+
+        def keep(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
+            outputs[rows] = h
+
+        def join(rows: Rows, h: Tensor, sizes: Sequence[int]) -> None:
+            gathering.add(rows, joined(outputs[rows], h))
+
+        last = yield from self._read(number, inputs, batch, keep, "forward")
+        first = yield from _between(self._read(number, inputs, batch, join, "reverse"), gathering)
+        return joined(last, first)
 
     def _wait(self) -> None:
         """Until the device has done what it was asked for: what is left to do would hold up whoever comes next."""
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
 
-    def _merge(self, forward: Tensor, reverse: Tensor) -> Tensor:
-        """Merge `reverse` into `forward`, in place."""
-        if self._spec.merge == "multiply":
-            return forward.mul_(reverse)
-        forward.add_(reverse)
-        return forward.mul_(0.5) if self._spec.merge == "average" else forward
+
+def _between(reading: Generator[None, None, Tensor], gathering: Gathering) -> Generator[None, None, Tensor]:
+    """Drives a reading, and gives on what it has gathered between two of its pieces; what the reading returns."""
+    while True:
+        try:
+            next(reading)
+        except StopIteration as finished:
+            ends: Tensor = finished.value
+            return ends
+        yield from gathering.give()
+        yield

@@ -19,15 +19,12 @@ class TanhRNN(Cell):
     gates: ClassVar[int] = 1
     _FACTORS: ClassVar[tuple[float, ...]] = (2.0,)  # tanh(a) = 2 sigmoid(2 a) - 1
 
-    def _prepare(self, parameters: Mapping[str, Tensor]) -> tuple[Dense, Dense, Dense | None]:
+    def prepare(self, parameters: Mapping[str, Tensor]) -> Dense:
         bias = None
         if self.size.bias:
             bias = self.spread(parameters["bias_ih"].float() + parameters["bias_hh"].float(), self._FACTORS)
-        return (
-            Dense(self.spread(parameters["weight_ih"], self._FACTORS), bias, self.arithmetic),
-            Dense(self.spread(parameters["weight_hh"], self._FACTORS), None, self.arithmetic),
-            None,
-        )
+        self.recurrent = self.dense(self.spread(parameters["weight_hh"], self._FACTORS))
+        return self.dense(self.spread(parameters["weight_ih"], self._FACTORS), bias)
 
     def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
         (h,) = parts

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.network.cell import Cell
+from gatehouse_server.network.layer_spec import Direction
 from gatehouse_server.network.packing import steps_of
 from gatehouse_server.network.recording import NotRecordableError, record
 from gatehouse_server.network.workspace import Workspace
@@ -58,12 +59,15 @@ class Scan:
     scratch memory that is valid until the next call; otherwise tensors of their own.
     """
 
-    def __init__(self, cell: Cell, product: InputProduct) -> None:
+    def __init__(self, cell: Cell, product: InputProduct, initial: Sequence[Tensor] | None = None) -> None:
+        """`initial`: what each part of the state is before the first step, (width,) each; None: zeros."""
         self.cell = cell
         self.product = product
+        self.parts = cell.parts(cell.size)
+        self._initial = initial
         self.folded = isinstance(product, FoldedTable)
         # A GPU has no use for tiles: it is the faster the more rows there are.
-        self._tile_rows = _TILE_ROWS if cell.minus_one.device.type == "cpu" else None
+        self._tile_rows = _TILE_ROWS if cell.device.type == "cpu" else None
         self._advance_tile: Callable[..., object] = self._advance_as_written
 
     def record(self) -> None:
@@ -71,11 +75,11 @@ class Scan:
 
         Raises NotRecordableError, and leaves everything as it was, where that cannot be done.
         """
-        device, workspace = self.cell.minus_one.device, self.cell.workspace
+        device, workspace = self.cell.device, self.cell.workspace
         generator = torch.Generator().manual_seed(0)
 
         def draw(rows: int) -> list[Tensor]:
-            widths = [self.cell.product_width, *(part.width for part in self.cell.parts(self.cell.size))]
+            widths = [self.cell.product_width, *(part.width for part in self.parts)]
             return [torch.rand(rows, width, generator=generator, device=device) - 0.5 for width in widths]
 
         with torch.inference_mode(), workspace.apart(_TILE_ROWS):
@@ -88,6 +92,20 @@ class Scan:
                 if not all(map(torch.equal, actual[1:], expected[1:])):
                     raise NotRecordableError(f"the recording of a cell gives other bits for {rows} rows")
         self._advance_tile = recorded
+
+    def initial(self, rows: int) -> tuple[Tensor, ...]:
+        """The state before the first step: its parts (rows, width), contiguous and free to be changed."""
+        if self._initial is not None:
+            return tuple(part.float().repeat(rows, 1) for part in self._initial)
+        return tuple(torch.zeros(rows, part.width, device=self.cell.device) for part in self.parts)
+
+    def run(
+        self, direction: Direction, inputs: Tensor, batch_sizes: Sequence[int], outputs: Tensor
+    ) -> Tensor:
+        """Whole sequences from the initial state; returns h (B, R) after what the direction reads last."""
+        parts = self.initial(batch_sizes[0])
+        (self.forward if direction == "forward" else self.reverse)(inputs, batch_sizes, parts, outputs)
+        return parts[0]
 
     def single(self, inputs: Tensor, parts: tuple[Tensor, ...]) -> None:
         """One step of all rows: inputs (n,) or (n, F), parts (n, width), updated in place."""

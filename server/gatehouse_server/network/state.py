@@ -37,9 +37,14 @@ class StateLayout:
             raise ValueError(f"output_part: expected 0..{len(self.parts) - 1}, got {self.output_part}")
 
     @property
+    def width(self) -> int:
+        """Numbers of one sequence's state, all parts together."""
+        return sum(part.width for part in self.parts)
+
+    @property
     def bytes_per_row(self) -> int:
         """Bytes of one sequence's state in float32."""
-        return _FLOAT_BYTES * sum(part.width for part in self.parts)
+        return _FLOAT_BYTES * self.width
 
     def zeros(self, rows: int, device: torch.device | str = "cpu") -> State:
         """The state before the first step, for `rows` sequences."""

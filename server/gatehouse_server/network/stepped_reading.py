@@ -4,10 +4,10 @@ any company. On a GPU each step is many small launches.
 
 from collections.abc import Generator, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from gatehouse_server.network.batch import Batch
+from gatehouse_server.network.layer_spec import Direction
 from gatehouse_server.network.reading import Reader, Visit
 from gatehouse_server.network.scan import Scan
 from gatehouse_server.network.stack import Stack
@@ -27,18 +27,15 @@ class SteppedReader(Reader):
     def __init__(self, stack: Stack, poolings: Sequence[str]) -> None:
         """`poolings` as in `NetworkSpec`, at least one."""
         self._layers = stack.layers
-        super().__init__(stack.spec, poolings, self._layers[0][0].cell.minus_one.device)
+        super().__init__(stack.spec, poolings, stack.device)
 
     def _read(
-        self, layer: int, inputs: Tensor, batch: Batch, visit: Visit, *, reverse: bool
+        self, number: int, inputs: Tensor, batch: Batch, visit: Visit, direction: Direction
     ) -> Generator[None, None, Tensor]:
-        scan = self._layers[layer][int(reverse)]
-        parts = tuple(
-            torch.zeros(batch.sizes[0], part.width, device=self._device)
-            for part in scan.cell.parts(scan.cell.size)
-        )
+        scan = self._layers[number][direction]
+        parts = scan.initial(batch.sizes[0])
         active = parts
-        order = reversed if reverse else iter
+        order = reversed if direction == "reverse" else iter
         for block in order(list(_split(batch.steps, rows=_product_rows(scan)))):
             first_row = block[0][0]
             # A folded product is a copy: made piece by piece, it is still in the cache when it is used. It
