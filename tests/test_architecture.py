@@ -20,7 +20,7 @@ SERVER = ROOT / "server"
 LAYERS = (
     {"errors", "settings"},
     {"network"},
-    {"models"},
+    {"models", "cells"},
     {"engine", "stores"},
     {"sessions"},
     {"telemetry"},

@@ -13,7 +13,7 @@ from torch import Tensor
 
 _LENGTH_BYTES = 8
 _STORED_TYPES = {torch.float32, torch.float16}
-_BARE_RECURRENT = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d+(_reverse)?")
+_BARE_RECURRENT = re.compile(r"\w+_l\d+(_reverse)?")
 _NAMED = 4
 """How many names one line tells; the rest is counted."""
 

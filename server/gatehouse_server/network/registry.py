@@ -60,7 +60,8 @@ _CELLS: Final[Mapping[str, tuple[frozenset[str], Mapping[CellOptions, type[Cell]
 
 def cell_names() -> tuple[str, ...]:
     """Every name that `cell_class` knows, those from outside last."""
-    return (*_CELLS, *_outside())
+    outside = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return (*_CELLS, *sorted(outside - _CELLS.keys()))
 
 
 def cell_class(name: str, options: CellOptions = DEFAULT_OPTIONS) -> type[Cell]:
@@ -75,27 +76,31 @@ def cell_class(name: str, options: CellOptions = DEFAULT_OPTIONS) -> type[Cell]:
 
 
 def _cell_from_outside(name: str, options: CellOptions) -> type[Cell]:
-    found = _outside().get(name)
-    if found is None:
+    cell = _loaded(name)
+    if cell is None:
         raise ValueError(f"cell: expected one of {', '.join(cell_names())}, got {name!r}")
     own = options.changed().keys() - dict(options.extra).keys()
     if own:
-        raise ValueError(f"{min(own)}: not an option of cell {name}, which takes its own alone")
-    found.check_options(options)
-    return found
+        raise ValueError(f"{min(own)}: not an option of cell {name}; what it takes is in `options`")
+    cell.check_options(options)
+    return cell
 
 
 @cache
-def _outside() -> Mapping[str, type[Cell]]:
-    found: dict[str, type[Cell]] = {}
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if entry.name in _CELLS:
-            raise ValueError(f"cell {entry.name} of {entry.value} has the name of one of the package's own")
-        loaded = entry.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, Cell)):
-            raise TypeError(f"cell {entry.name}: expected a subclass of Cell, got {entry.value}")
-        found[entry.name] = loaded
-    return MappingProxyType(found)
+def _loaded(name: str) -> type[Cell] | None:
+    """The cell of an installed package, None if no package has one of that name."""
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        try:
+            found = entry.load()
+        except Exception as error:  # whatever the package does when it is imported
+            problem = f"{entry.value} cannot be loaded ({type(error).__name__}: {error})"
+            raise ValueError(f"cell {name}: {problem}") from error
+        if not (isinstance(found, type) and issubclass(found, Cell)):
+            raise ValueError(
+                f"cell {name}: expected a subclass of gatehouse_server.cells.Cell, got {entry.value}"
+            )
+        return found
+    return None
 
 
 def _listed(options: frozenset[str]) -> str:
