@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import grpc.aio
 import structlog
 
 from gatehouse_server.app import greeting
+from gatehouse_server.app.capacity import capacity_of
 from gatehouse_server.app.composition import Built, build, choose_device, load_models, versions
 from gatehouse_server.app.event_loop import name_of, new_event_loop
 from gatehouse_server.app.failure import CannotStartError
@@ -21,6 +23,7 @@ from gatehouse_server.app.storing import open_store
 from gatehouse_server.settings import Settings
 from gatehouse_server.telemetry.logs import configure_logs
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.telemetry.server_metrics import ServerMetrics
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.http import HttpServer
 from gatehouse_server.transport.interceptor import CallInterceptor
@@ -55,11 +58,16 @@ class Gatehouse:
         self._readiness = Readiness(
             required=settings.require_models, stuck_turn_seconds=settings.stuck_turn_seconds
         )
+        self._server_metrics = ServerMetrics(
+            unready=self._readiness.unready, unhealthy=self._readiness.unhealthy
+        )
+        self._metrics.add_server(self._server_metrics)
         self._http: HttpServer | None = None
         self._server: grpc.aio.Server | None = None
         self._admin_server: grpc.aio.Server | None = None
         self._built: Built | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._watching_lag: asyncio.Task[None] | None = None
 
     async def start(self) -> Ports:
         """Opens the HTTP port, loads the models, opens the gRPC ports. Raises CannotStartError."""
@@ -75,12 +83,15 @@ class Gatehouse:
                     unready=self._readiness.unready,
                     warnings=self._readiness.warnings,
                 )
-            registry = await asyncio.to_thread(load_models, settings, device)
+            with self._stage("models"):
+                registry = await asyncio.to_thread(load_models, settings, device)
             self._metrics.add_models(registry)
             self._metrics.add_build(versions(), device)
             self._metrics.add_process()
-            store = await asyncio.to_thread(open_store, settings)
-            built = self._built = build(settings, registry, store, self._metrics, self._departure)
+            with self._stage("state_store"):
+                store = await asyncio.to_thread(open_store, settings)
+            with self._stage("engine"):
+                built = self._built = build(settings, registry, store, self._metrics, self._departure)
             server = self._server = build_server(
                 built.servicers, CallInterceptor(self._metrics.requests, self._departure)
             )
@@ -106,7 +117,9 @@ class Gatehouse:
         for health in built.healths:
             await health.begin()
         self._readiness.phase = Phase.SERVING
+        self._server_metrics.serving(capacity_of(settings, built, device))
         self._watching = asyncio.create_task(self._watch_engine(built))
+        self._watching_lag = asyncio.create_task(self._server_metrics.watch_lag())
         return Ports(grpc=port, admin=admin_port, http=self._http.port)
 
     async def drain(self) -> None:
@@ -132,7 +145,15 @@ class Gatehouse:
         await self._departure.finished(_LAST_ANSWERS_SECONDS)
         await self._admin_departure.finished(_LAST_ANSWERS_SECONDS)
         await self._stop_servers()
+        if self._watching_lag is not None:
+            self._watching_lag.cancel()
         self.close()
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began_seconds = time.perf_counter()
+        yield
+        self._server_metrics.stage(name, time.perf_counter() - began_seconds)
 
     def close(self) -> None:
         """Frees what is left: the HTTP port and the thread for texts."""

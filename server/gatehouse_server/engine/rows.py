@@ -20,6 +20,11 @@ class RowPool:
         self._freed: list[int] = []
 
     @property
+    def capacity(self) -> int:
+        """How many rows there are to hand out."""
+        return self._capacity
+
+    @property
     def in_use(self) -> int:
         """How many rows have a holder."""
         return self._never_used - 1 - len(self._freed)

@@ -33,6 +33,7 @@ from gatehouse_server.sessions.operations import (
     ForkSession,
     GetSession,
     ListResidents,
+    OpenSequences,
     Operation,
     RefusedWrite,
     Suggest,
@@ -42,10 +43,11 @@ from gatehouse_server.sessions.performing import Performance
 from gatehouse_server.sessions.reception import Reception
 from gatehouse_server.sessions.residents import Residents
 from gatehouse_server.sessions.sealing import Sealer
+from gatehouse_server.sessions.sequences import Sequences
 from gatehouse_server.sessions.session import Session
 from gatehouse_server.stores.worker import StoreWorker
 
-_USES = frozenset((Write, RefusedWrite, Suggest, ForkSession, ExportSession))
+_USES = frozenset((Write, RefusedWrite, Suggest, ForkSession, ExportSession, OpenSequences))
 """Operations that count as using a session: they postpone its expiry."""
 
 _MOST_RESTED_PER_TURN = 64
@@ -146,6 +148,9 @@ class SessionLane:
             clock=clock,
             wall_clock=wall_clock,
         )
+        self._sequences = Sequences(
+            hosts=self._hosts, reception=reception, keeper=self._keeper, limits=limits, observer=observer
+        )
         performance = Performance(
             reception=reception,
             maker=maker,
@@ -158,6 +163,7 @@ class SessionLane:
                 observer=observer,
             ),
             directory=self._directory,
+            sequences=self._sequences,
             hosts=self._hosts,
             keeper=self._keeper,
             observer=observer,
@@ -209,6 +215,7 @@ class SessionLane:
             if model.engine.queued:
                 model.engine.tick()
                 ticked = True
+        self._lines.go_on_with_slow()
         self._lines.begin_waiting()
         if ticked:
             self._ran(self._clock() - began_seconds)
@@ -237,8 +244,13 @@ class SessionLane:
                 packed_bytes=self._residents.packed_bytes,
                 unsaved_sessions=self._keeper.unsaved_sessions,
                 lag_seconds=self._keeper.lag_seconds,
+                continuations=len(self._sequences),
             )
         )
+
+    def rows_in_use(self) -> dict[str, tuple[int, int]]:
+        """Of each model's state table: rows in use, and all. From any thread."""
+        return {model.key: (model.rows.in_use, model.rows.capacity) for model in self._hosts}
 
     def store_problem(self) -> str | None:
         """Why the state store keeps writes from being taken. From any thread."""

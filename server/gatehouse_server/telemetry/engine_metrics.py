@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -38,7 +39,13 @@ _DROPPED: Mapping[Happening, str] = {
 _REFUSED: Mapping[Happening, str] = {
     Happening.REFUSED_QUEUE_FULL: "queue_full",
     Happening.REFUSED_SESSIONS_FULL: "sessions_full",
+    Happening.REFUSED_CONTINUATIONS_FULL: "continuations_full",
     Happening.REFUSED_STORE_LAGGING: "store_lagging",
+}
+_CONTINUATIONS: Mapping[Happening, str] = {
+    Happening.CONTINUATION_STOPPED: "stop",
+    Happening.CONTINUATION_AT_LENGTH: "length",
+    Happening.CONTINUATION_CUT_SHORT: "cut_short",
 }
 
 _ONLINE_HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
@@ -77,14 +84,18 @@ class EngineMetrics(Collector):
     `queue_depth` tells how many operations are submitted and unanswered; it is asked at a scrape.
     """
 
-    def __init__(self, queue_depth: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, queue_depth: Callable[[], int] = lambda: 0, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self.queue_depth = queue_depth
+        self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._happened = dict.fromkeys(Happening, 0)
         self._online: dict[str, _ModelStatistics] = {}
         self._offline: dict[str, _ModelStatistics] = {}
         self._store_seconds = {kind: Bins(ONLINE_SECONDS) for kind in _STORE_CALLS}
         self._store_failures = dict.fromkeys(_STORE_CALLS, 0)
+        self._stored_at: float | None = None
         self._gauges: EngineGauges | None = None
 
     def happened(self, what: Happening, amount: int = 1) -> None:
@@ -131,6 +142,8 @@ class EngineMetrics(Collector):
         with self._lock:
             self._store_seconds[kind].add(seconds)
             self._store_failures[kind] += failed
+            if kind == "apply" and not failed:
+                self._stored_at = self._wall_clock()
 
     def gauges(self, gauges: EngineGauges) -> None:
         """The present fill."""
@@ -167,11 +180,22 @@ class EngineMetrics(Collector):
                 "reason",
                 _REFUSED,
             ),
+            (
+                "gatehouse_continuations",
+                "Generated continuations by how they ended",
+                "outcome",
+                _CONTINUATIONS,
+            ),
         ):
             family = CounterMetricFamily(name, help_text, labels=[label])
             for happening, value in kinds.items():
                 family.add_metric([value], self._happened[happening])
             yield family
+        yield CounterMetricFamily(
+            "gatehouse_generated_steps",
+            "Steps of generated continuations",
+            value=self._happened[Happening.STEP_GENERATED],
+        )
 
     def _online_families(self) -> Iterator[Metric]:
         yield from _counters(
@@ -201,6 +225,13 @@ class EngineMetrics(Collector):
             seconds.add_metric([kind], buckets=bins.buckets(), sum_value=bins.total)
             failures.add_metric([kind], self._store_failures[kind])
         yield from (seconds, failures)
+        stored = GaugeMetricFamily(
+            "gatehouse_store_success_timestamp_seconds",
+            "When the state store last took changes, Unix time; absent until then",
+        )
+        if self._stored_at is not None:
+            stored.add_metric([], self._stored_at)
+        yield stored
 
     def _gauge_families(self) -> Iterator[Metric]:
         gauges = self._gauges
@@ -221,6 +252,11 @@ class EngineMetrics(Collector):
             sizes.add_metric(["live"], gauges.state_bytes)
             sizes.add_metric(["host"], gauges.packed_bytes)
         yield from (tiers, sizes)
+        yield GaugeMetricFamily(
+            "gatehouse_continuations_active",
+            "Continuations under way",
+            value=gauges.continuations if gauges else 0,
+        )
         yield GaugeMetricFamily(
             "gatehouse_store_unsaved_sessions",
             "Sessions with something that the state store does not have yet",

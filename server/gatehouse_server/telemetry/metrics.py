@@ -17,6 +17,7 @@ from gatehouse_server.models.registry import Registry
 from gatehouse_server.telemetry.engine_metrics import EngineMetrics
 from gatehouse_server.telemetry.model_metrics import register_build, register_models
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
+from gatehouse_server.telemetry.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -31,6 +32,10 @@ class Metrics:
         self.requests = RequestMetrics()
         self.registry.register(self.engine)
         self.registry.register(self.requests)
+
+    def add_server(self, server: ServerMetrics) -> None:
+        """Adds how the server as a whole is."""
+        self.registry.register(server)
 
     def add_process(self) -> None:
         """Adds memory, processor time, open files and garbage collections of this process."""

@@ -70,7 +70,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _returning(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def call(request: Any, context: Any) -> Any:
-            began = self._clock()
+            began = self._began(method)
             cancelled = False
             try:
                 with self._open(method):
@@ -89,7 +89,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _yielding(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            began = self._clock()
+            began = self._began(method)
             cancelled = False
             try:
                 with self._open(method):
@@ -110,6 +110,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _open(self, method: str) -> AbstractContextManager[None]:
         # Watching health may go on for ever; only our own calls are worth waiting for.
         return self._departure.call() if method.startswith(_OURS) else nullcontext()
+
+    def _began(self, method: str) -> float:
+        self._metrics.began(method)
+        return self._clock()
 
     def _count(self, method: str, context: Any, began: float, cancelled: bool) -> None:
         remaining = context.time_remaining()

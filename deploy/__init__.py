@@ -1,0 +1,1 @@
+"""What runs and watches Gatehouse in production, made by code: rules, dashboard, manifests."""

@@ -1,0 +1,215 @@
+"""Alerts: when somebody has to look, or to get up. docs/operations.md has a paragraph for each, under its name."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from deploy.objectives import OBJECTIVES, WINDOWS, Objective, Window
+
+Severity = Literal["page", "ticket"]
+_RUNBOOK: Final = "docs/operations.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """`expression` is true of series that are ill, and has to be for `hold`. `page`: somebody gets up.
+
+    `section` of the page for operators says what to do; None: the one of this name.
+    """
+
+    name: str
+    expression: str
+    hold: str
+    severity: Severity
+    summary: str
+    description: str
+    section: str | None = None
+
+    def rule(self) -> dict[str, object]:
+        """As Prometheus reads it."""
+        return {
+            "alert": self.name,
+            "expr": self.expression,
+            "for": self.hold,
+            "labels": {"severity": self.severity},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook": f"{_RUNBOOK}#{(self.section or self.name).lower()}",
+            },
+        }
+
+
+def burning(objective: Objective, window: Window) -> Alert:
+    """An objective's budget is spent so fast, in a long window and in a short one that tells whether it still is."""
+    limit = f"{window.factor:g} * {1 - objective.target:g}"
+    return Alert(
+        name=f"Gatehouse{objective.title}Burns{window.title}",
+        expression=f"{objective.recorded(window.long)} > {limit} and {objective.recorded(window.short)} > {limit}",
+        hold=window.hold,
+        severity=window.severity,
+        summary=f"{objective.promise} is being missed",
+        description=(
+            f"{{{{ $value | humanizePercentage }}}} {objective.bad} in the last {window.long}; the objective allows "
+            f"{1 - objective.target:.1%}. A month's budget lasts {window.lasts} at this rate."
+        ),
+        section=f"Gatehouse{objective.title}Burns{WINDOWS[0].title}",
+    )
+
+
+_STATE: Final = (
+    Alert(
+        name="GatehouseDown",
+        expression='up{job="gatehouse"} == 0',
+        hold="2m",
+        severity="page",
+        summary="{{ $labels.instance }} does not answer Prometheus",
+        description="The process is gone, or its HTTP port cannot be reached.",
+    ),
+    Alert(
+        name="GatehouseAbsent",
+        expression='absent(up{job="gatehouse"})',
+        hold="5m",
+        severity="page",
+        summary="Prometheus knows no Gatehouse server",
+        description="No server is deployed, or Prometheus no longer finds any.",
+    ),
+    Alert(
+        name="GatehouseStuck",
+        expression="gatehouse_healthy == 0",
+        hold="1m",
+        severity="page",
+        summary="{{ $labels.instance }} computes nothing any more",
+        description="Its engine has failed, or one turn of it does not end. Only a restart helps.",
+    ),
+    Alert(
+        name="GatehouseNotReady",
+        expression="gatehouse_ready == 0 and gatehouse_healthy == 1",
+        hold="5m",
+        severity="page",
+        summary="{{ $labels.instance }} has not been ready for five minutes",
+        description="It loads, drains, lacks a required model, or its state store refuses writes. /readyz says which.",
+    ),
+    Alert(
+        name="GatehouseRestarts",
+        expression='changes(process_start_time_seconds{job="gatehouse"}[30m]) >= 3',
+        hold="0m",
+        severity="page",
+        summary="{{ $labels.instance }} keeps starting anew",
+        description="It started {{ $value }} times in the last half hour.",
+    ),
+    Alert(
+        name="GatehouseModelFailed",
+        expression="gatehouse_model_failed == 1",
+        hold="2m",
+        severity="ticket",
+        summary="{{ $labels.model }}@{{ $labels.version }} could not be loaded",
+        description="{{ $labels.instance }} serves without it. `gatehouse models list` tells why, in one line.",
+    ),
+    Alert(
+        name="GatehouseInternalErrors",
+        expression='sum by (job, instance) (rate(gatehouse_operations_total{code="INTERNAL"}[5m])) > 0',
+        hold="5m",
+        severity="ticket",
+        summary="{{ $labels.instance }} has errors of its own",
+        description="Each has a line in the log with a correlation_id and a traceback.",
+    ),
+)
+_FULL: Final = (
+    Alert(
+        name="GatehouseQueueFilling",
+        expression="gatehouse_queue_depth / gatehouse_queue_capacity > 0.8",
+        hold="2m",
+        severity="page",
+        summary="The queue of {{ $labels.instance }} is {{ $value | humanizePercentage }} full",
+        description="Beyond its capacity, operations are refused with RESOURCE_EXHAUSTED.",
+    ),
+    Alert(
+        name="GatehouseRefuses",
+        expression="sum by (job, instance, reason) (rate(gatehouse_refused_total[5m])) > 0",
+        hold="2m",
+        severity="page",
+        summary="{{ $labels.instance }} refuses work: {{ $labels.reason }}",
+        description="{{ $value | humanize }} operations a second are refused.",
+    ),
+    Alert(
+        name="GatehouseSessionsNearlyFull",
+        expression=(
+            "max by (job, instance) (gatehouse_sessions_by_tier) / on (job, instance) "
+            'gatehouse_sessions_capacity{tier="total"} > 0.9'
+        ),
+        hold="10m",
+        severity="ticket",
+        summary="{{ $labels.instance }} has {{ $value | humanizePercentage }} of the sessions it may have",
+        description="When it is full, new sessions are refused; those that live go on.",
+    ),
+    Alert(
+        name="GatehouseDeviceMemoryLow",
+        expression=(
+            'gatehouse_device_memory_bytes{kind="free"} / on (job, instance) '
+            'gatehouse_device_memory_bytes{kind="total"} < 0.05'
+        ),
+        hold="10m",
+        severity="ticket",
+        summary="The GPU of {{ $labels.instance }} has {{ $value | humanizePercentage }} of its memory left",
+        description="A larger batch may not fit any more.",
+    ),
+    Alert(
+        name="GatehouseEventLoopLate",
+        expression=(
+            "histogram_quantile(0.99, sum by (job, instance, le) "
+            "(rate(gatehouse_event_loop_lag_seconds_bucket[5m]))) > 0.1"
+        ),
+        hold="10m",
+        severity="ticket",
+        summary="Calls of {{ $labels.instance }} wait {{ $value | humanizeDuration }} for its event loop",
+        description="The process has too little processor time, or more messages than one loop can take.",
+    ),
+    Alert(
+        name="GatehouseOfflineStalled",
+        expression=(
+            "sum by (job, instance) (rate(gatehouse_offline_documents_total[10m])) == 0 "
+            'and on (job, instance) sum by (job, instance) (gatehouse_requests_in_flight{method=~".*OfflineService.*"})'
+            " > 0 and on (job, instance) gatehouse_queue_depth > 0"
+        ),
+        hold="10m",
+        severity="ticket",
+        summary="{{ $labels.instance }} has documents, and finishes none",
+        description="Sessions leave them no time, or a client does not read its results.",
+    ),
+)
+_STORE: Final = (
+    Alert(
+        name="GatehouseStoreLags",
+        expression="gatehouse_store_lag_seconds > 5",
+        hold="1m",
+        severity="page",
+        summary="{{ $labels.instance }} has not stored anything for {{ $value | humanizeDuration }}",
+        description="A crash now loses what was written since. Beyond --max-store-lag-seconds writes are refused.",
+    ),
+    Alert(
+        name="GatehouseStoreFails",
+        expression="sum by (job, instance, call) (rate(gatehouse_store_failures_total[5m])) > 0",
+        hold="2m",
+        severity="page",
+        summary="The state store of {{ $labels.instance }} fails: {{ $labels.call }}",
+        description="Sessions that rest in the store cannot be woken; in sync mode writes fail.",
+    ),
+    Alert(
+        name="GatehouseCheckpointOld",
+        expression=(
+            "time() - gatehouse_store_success_timestamp_seconds > 60 "
+            "and on (job, instance) gatehouse_store_unsaved_sessions > 0"
+        ),
+        hold="1m",
+        severity="page",
+        summary="The last change that {{ $labels.instance }} stored is {{ $value | humanizeDuration }} old",
+        description="Sessions wait to be stored, and the store takes nothing.",
+    ),
+)
+
+ALERTS: Final = (
+    *(burning(objective, window) for objective in OBJECTIVES for window in WINDOWS),
+    *_STATE,
+    *_FULL,
+    *_STORE,
+)
