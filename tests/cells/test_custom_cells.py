@@ -171,3 +171,18 @@ def test_the_harness_finds_what_is_wrong(wrong: str, told: str) -> None:
     broken: type[Cell] = type("Broken", (_Broken,), {"wrong": wrong})
     with pytest.raises(AssertionError, match=told):
         check_cell(broken, _lstm)
+
+
+class _Deciding(LSTM):
+    """An LSTM whose step depends on what it sees, in a way that no recording has."""
+
+    def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
+        if float(product.max()) > 1e9:
+            parts[0].zero_()
+        super().advance(product, parts)
+
+
+def test_a_decision_that_looks_at_values_is_never_recorded() -> None:
+    """It would be taken the same way for ever: the harness says so, and the server runs such a cell as written."""
+    with pytest.raises(AssertionError, match="cannot be recorded: it decides by what it computes"):
+        check_cell(_Deciding, _lstm)

@@ -70,25 +70,30 @@ def record(computation: Callable[..., Any], example: Sequence[Tensor]) -> Callab
     for number, tensor in enumerate(used):
         # Registered, they are passed by reference; other tensors would become constants, which nobody may write to.
         module.register_buffer(f"used{number}", tensor)
-    with _quietly():
+    with _quietly() as warned:
         try:
             traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch: no types
                 module, tuple(example), check_trace=False
             )
         except Exception as failure:  # whatever torch cannot do: the caller has another way
             raise NotRecordableError(f"{type(failure).__name__}: {failure}") from failure
+    for warning in warned:
+        if issubclass(warning.category, torch.jit.TracerWarning):
+            raise NotRecordableError(f"it decides by what it computes: {str(warning.message).splitlines()[0]}")
     forward: Callable[..., Any] = traced.forward
     return forward
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """torch announces the end of its recorder each time; and the executor that fuses operators, and so would change
-    last bits, is left out."""
+def _quietly() -> Iterator[Sequence[warnings.WarningMessage]]:
+    """What torch warns of meanwhile, for the caller to look at: it announces the end of its recorder each time.
+
+    The executor that fuses operators, and so would change last bits, is left out.
+    """
     torch._C._jit_set_profiling_executor(False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        yield warned
 
 
 class _Watching(TorchFunctionMode):
