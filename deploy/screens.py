@@ -514,6 +514,7 @@ EFFICIENT: Final = Screen(
 SCREENS: Final = (UP, FAST, FULL, EFFICIENT)
 
 NOT_SHOWN: Final = {
+    "gatehouse_model_changes_total": "counts what operators did; the log has a line for each change",
     "gatehouse_model_load_seconds": "a part of the start-up panel's stage `models`; `gatehouse models show` has it",
     "gatehouse_store_success_timestamp_seconds": "grows while nobody writes; the alert GatehouseCheckpointOld reads it",
     "gatehouse_model_parameters": "does not change; `gatehouse models show` has it. The variable `model` reads it.",

@@ -14,6 +14,7 @@ from gatehouse import Client
 from gatehouse.errors import GatehouseError
 
 from deploy.dashboard import PATH, rendered
+from deploy.panel import Panel
 from deploy.preview import Span, draw
 from deploy.prometheus_api import Prometheus
 from deploy.screens import NOT_SHOWN, SCREENS
@@ -119,7 +120,7 @@ SPAN = Span(begin=0, end=60, rate_window="10s")
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=[panel.title for panel in PANELS])
-def test_every_panel_shows_data_of_a_real_server(panel, watched: Prometheus) -> None:  # type: ignore[no-untyped-def]
+def test_every_panel_shows_data_of_a_real_server(panel: Panel, watched: Prometheus) -> None:
     """Each expression is one that Prometheus takes, and has values that are numbers."""
     for query in panel.queries:
         found = watched.now(SPAN.filled(query.expression))
