@@ -10,6 +10,7 @@ import grpc
 from gatehouse.v1 import online_pb2, session_pb2
 
 from tests.client import fake_model
+from tests.client.fake_generation import FakeGeneration
 from tests.client.fake_session import FakeSession
 from tests.client.fake_session_calls import FakeSessionCalls
 from tests.client.fake_status import Refusal, abort, refusal
@@ -19,7 +20,7 @@ class Crash(Exception):
     """The server is gone in the middle of a write: no answer."""
 
 
-class FakeOnline(FakeSessionCalls):
+class FakeOnline(FakeSessionCalls, FakeGeneration):
     """Sessions, with hooks that lose replies, refuse calls, kill the server, and keep everybody waiting.
 
     `arrivals` has incarnation and revision of every write that came with one. `crashes` are (writes applied until
@@ -28,6 +29,7 @@ class FakeOnline(FakeSessionCalls):
 
     def __init__(self, calls: Counter[str]) -> None:
         super().__init__()
+        FakeGeneration.__init__(self)
         self.calls = calls
         self.sessions: dict[str, FakeSession] = {}
         self.deleted: set[str] = set()
