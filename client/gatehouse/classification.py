@@ -10,42 +10,44 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any, Generic
 
 import grpc
 
 from gatehouse import documents, failures
 from gatehouse.calls import ResponseStream
+from gatehouse.conversation import Request, Response, ResultT
 from gatehouse.documents import Document
 from gatehouse.errors import DeadlineExceededError, GatehouseError, UnavailableError
 from gatehouse.flight import Flight
 from gatehouse.patience import pauses
-from gatehouse.results import Classification
-from gatehouse.v1 import offline_pb2, offline_pb2_grpc
+from gatehouse.trace_context import trace_context
 
 
-class ClassificationStream:
+class ClassificationStream(Generic[ResultT]):
     """Iterate over it once for the results. It ends its threads when the iteration ends, however it ends."""
 
     def __init__(
         self,
-        stub: offline_pb2_grpc.OfflineServiceStub,
-        flight: Flight,
+        method: grpc.StreamStreamMultiCallable[Any, Any],
+        flight: Flight[ResultT],
         *,
         connect_seconds: float,
         silence_seconds: float,
     ) -> None:
-        self._stub = stub
+        self._method = method
+        self._metadata = trace_context()
         self._flight = flight
         self._connect_seconds = connect_seconds
         self._silence_seconds = silence_seconds
         self._changed = threading.Condition()
-        self._call: ResponseStream[offline_pb2.ClassifyStreamResponse] | None = None
+        self._call: ResponseStream[Response] | None = None
         self._failure: BaseException | None = None
         self._trouble: GatehouseError | None = None
         self._answers = 0
         self._closed = False
 
-    def results(self, source: Iterable[Document | tuple[str, str]]) -> Iterator[Classification]:
+    def results(self, source: Iterable[Document | tuple[str, str]]) -> Iterator[ResultT]:
         """The results, as `Client.classify` describes them."""
         threading.Thread(
             target=self._take_in, args=(source,), name="gatehouse-documents", daemon=True
@@ -62,7 +64,7 @@ class ClassificationStream:
             if call is not None:
                 call.cancel()
 
-    def _next_result(self) -> Classification | None:
+    def _next_result(self) -> ResultT | None:
         started = time.monotonic()
         with self._changed:
             while not self._flight.has_ready():
@@ -129,10 +131,11 @@ class ClassificationStream:
         with self._changed:
             if self._closed:
                 return
-            call = self._call = self._stub.ClassifyStream(self._requests(stop))
+            call = self._call = self._method(self._requests(stop), metadata=self._metadata)
         try:
             for response in call:
                 with self._changed:
+                    self._changed.wait_for(lambda: self._closed or self._flight.may_settle())
                     stays = self._flight.settle(response)
                     self._answers += 1
                     self._changed.notify_all()
@@ -146,7 +149,7 @@ class ClassificationStream:
                 stop.set()
                 self._changed.notify_all()
 
-    def _requests(self, stop: threading.Event) -> Iterator[offline_pb2.ClassifyStreamRequest]:
+    def _requests(self, stop: threading.Event) -> Iterator[Request]:
         """What gRPC's sending thread takes: the next message whenever the previous one is out."""
         flight = self._flight
         while True:

@@ -1,4 +1,4 @@
-"""The documents under way on a classification stream: which to send next, which are unanswered, in what order
+"""The documents under way on a stream: which to send next, which are unanswered, in what order
 results go out. No I/O and no waiting; each twin guards it with its own kind of lock.
 """
 
@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Generic
 
-from gatehouse import decoding, documents
+from gatehouse import documents
+from gatehouse.conversation import Conversation, Options, Request, Response, ResultT
 from gatehouse.documents import PART_BYTES, Document
 from gatehouse.errors import DuplicateDocumentError, GatehouseError, InvalidInputError, UnavailableError
-from gatehouse.results import Classification
 from gatehouse.v1 import offline_pb2
 
 _MAX_DOCUMENTS_PER_MESSAGE = 64
 _MAX_TEXT_IN_FLIGHT = 32 * 1024 * 1024
+_MAX_READY_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -26,19 +28,35 @@ class _Entry:
     size: int
 
 
-class Flight:
+@dataclass(frozen=True, slots=True)
+class _Finished(Generic[ResultT]):
+    """A result that waits to be taken, and about what it takes."""
+
+    entry: _Entry
+    result: ResultT
+    size_bytes: int
+
+
+class Flight(Generic[ResultT]):
     """Documents between the caller's iterable and the caller's loop over results.
 
     A document takes room from `admit` until its result is taken with `take`, so that a caller who stops
-    reading results stops the sender after `max_in_flight` documents (or 32 MiB of text, whichever comes
-    first).
+    reading results stops the sender after `max_in_flight` documents (or 32 MiB of text, or 64 MiB of results, whichever
+    comes first).
     """
 
     def __init__(
-        self, *, model: str, options: offline_pb2.ClassifyOptions, in_order: bool, max_in_flight: int
+        self,
+        conversation: Conversation[ResultT],
+        *,
+        model: str,
+        options: Options,
+        in_order: bool,
+        max_in_flight: int,
     ) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
+        self._conversation = conversation
         self._model = model
         self._options = options
         self._in_order = in_order
@@ -50,8 +68,9 @@ class Flight:
         self._to_send: deque[_Entry] = deque()
         self._parts: deque[offline_pb2.Document] = deque()
         self._first_message = True
-        self._ready: deque[tuple[_Entry, Classification]] = deque()
-        self._early: dict[int, tuple[_Entry, Classification]] = {}
+        self._ready: deque[_Finished[ResultT]] = deque()
+        self._early: dict[int, _Finished[ResultT]] = {}
+        self._ready_bytes = 0
         self._all_admitted = False
 
     # From the caller's iterable.
@@ -97,7 +116,7 @@ class Flight:
         """True when no document follows and none waits: time to half-close."""
         return self._all_admitted and not self.has_something_to_send()
 
-    def next_request(self) -> offline_pb2.ClassifyStreamRequest | None:
+    def next_request(self) -> Request | None:
         """What is waiting, up to the size of a message; None when nothing can be sent."""
         batch: list[offline_pb2.Document] = []
         size = 0
@@ -116,21 +135,25 @@ class Flight:
         if not batch:
             return None
         first, self._first_message = self._first_message, False
-        return offline_pb2.ClassifyStreamRequest(
+        return self._conversation.request(
             model=self._model if first else "",
             documents=batch,
             options=self._options if first else None,
         )
 
-    def settle(self, response: offline_pb2.ClassifyStreamResponse) -> bool:
+    def may_settle(self) -> bool:
+        """False while results that can be taken fill the memory: take some first."""
+        return self._ready_bytes < _MAX_READY_BYTES
+
+    def settle(self, response: Response) -> bool:
         """Takes results. False when the server refused documents because it is going away: reconnect."""
         stays = True
         for message in response.results:
-            result = decoding.classification(message)
+            result = self._conversation.decode(message)
             if isinstance(result.error, UnavailableError):
                 stays = False
             else:
-                self._finish(result)
+                self._finish(result, message.ByteSize())
         return stays
 
     def start_over(self) -> None:
@@ -145,12 +168,13 @@ class Flight:
         """True when `take` has a result."""
         return bool(self._ready)
 
-    def take(self) -> Classification:
+    def take(self) -> ResultT:
         """The next result. Its document's room is free from now on."""
-        entry, result = self._ready.popleft()
+        finished = self._ready.popleft()
+        self._ready_bytes -= finished.size_bytes
         self._released += 1
-        self._size -= entry.size
-        return result
+        self._size -= finished.entry.size
+        return finished.result
 
     def finished(self) -> bool:
         """True when every document was admitted and every result taken."""
@@ -163,15 +187,20 @@ class Flight:
             self._fail(entry, error)
 
     def _fail(self, entry: _Entry, error: GatehouseError) -> None:
-        self._finish(Classification(id=entry.document.id, error=error))
+        self._finish(self._conversation.result(id=entry.document.id, error=error))
 
-    def _finish(self, result: Classification) -> None:
+    def _finish(self, result: ResultT, size_bytes: int = 0) -> None:
         entry = self._unanswered.pop(result.id, None)
         if entry is None:
             return  # Answered before, on a stream that has broken since.
+        finished = _Finished(entry, result, size_bytes)
         if not self._in_order:
-            self._ready.append((entry, result))
+            self._make_ready(finished)
             return
-        self._early[entry.number] = (entry, result)
+        self._early[entry.number] = finished
         while (following := self._released + len(self._ready)) in self._early:
-            self._ready.append(self._early.pop(following))
+            self._make_ready(self._early.pop(following))
+
+    def _make_ready(self, finished: _Finished[ResultT]) -> None:
+        self._ready.append(finished)
+        self._ready_bytes += finished.size_bytes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from gatehouse.activations import LayerActivations
 from gatehouse.errors import GatehouseError
 
 
@@ -81,13 +82,15 @@ class Candidate(NamedTuple):
 class StepOutput:
     """The outputs after one step.
 
-    `best` holds what `k` asked for, best first. `vector` is the whole output (V values) when asked for: a
-    read-only memoryview of float32, which `numpy.asarray` takes without a copy.
+    `best` holds what `k` asked for, best first. `vector` is the whole output (V values) when asked for, `hidden`
+    what the top recurrent layer hands on (R values): read-only memoryviews of float32, which `numpy.asarray` takes
+    without a copy.
     """
 
     position: int
     best: tuple[Candidate, ...]
     vector: memoryview[float] | None
+    hidden: memoryview[float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,8 @@ class WriteResult:
 
     `outputs` has one entry for each step that an output was asked for. With scores, `scores` and `token_ids`
     tell each consumed token and its natural log-probability. `repeated` tells that this is the answer of an
-    earlier arrival of the same write.
+    earlier arrival of the same write. `activations` has what went on inside when that was asked for, the lowest
+    layer first; `token_ids` and `token_texts` then tell the consumed tokens.
     """
 
     session: str
@@ -106,6 +110,8 @@ class WriteResult:
     token_ids: tuple[int, ...]
     repeated: bool
     timing: Timing
+    activations: tuple[LayerActivations, ...] = ()
+    token_texts: tuple[str, ...] = ()
 
     @property
     def position(self) -> int:
@@ -126,6 +132,11 @@ class WriteResult:
     def vector(self) -> memoryview[float] | None:
         """The whole output after the last step; None when it was not asked for."""
         return self.outputs[-1].vector if self.outputs else None
+
+    @property
+    def hidden(self) -> memoryview[float] | None:
+        """What the top layer hands on after the last step; None when it was not asked for."""
+        return self.outputs[-1].hidden if self.outputs else None
 
 
 Tier = Literal["live", "host", "store", "unknown"]
@@ -156,25 +167,75 @@ class LabelScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
-    """What became of one document: `scores` best first, or `error`, never both.
+class DocumentStep:
+    """What a model says of one step of a document; what was not asked for is empty or None.
+
+    `scores` are the labels, best first. `vector` is the whole output, `hidden` what the recurrent layers hand on:
+    read-only memoryviews of float32, which `numpy.asarray` takes without a copy. `log_probability` is that of the
+    step's token, given those before it. Of a text, `text[step.span]` is the part that the token stands for.
+    """
+
+    scores: tuple[LabelScore, ...] = ()
+    vector: memoryview[float] | None = None
+    hidden: memoryview[float] | None = None
+    log_probability: float | None = None
+    token_id: int | None = None
+    text_start: int = 0
+    text_end: int = 0
+
+    @property
+    def label(self) -> str | None:
+        """The best label; None where there is none."""
+        return self.scores[0].label if self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """The best label's score; None where there is none."""
+        return self.scores[0].score if self.scores else None
+
+    @property
+    def span(self) -> slice:
+        """Where the token stands in the text."""
+        return slice(self.text_start, self.text_end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentResult:
+    """What became of one document: what was asked for, or `error`, never both.
+
+    `scores` are a classifier's labels, best first; `vector` the whole output, or the values of a regression; `hidden`
+    what the recurrent layers hand on, pooled as the model pools it; `log_likelihood` the natural logarithm of the
+    probability of all tokens under a language model. With `every_step`, `steps` has an entry for each step instead.
 
     `step_count` is how many steps were read, `truncated` whether the document was cut at the server's limit.
+    `activations` has what went on inside when that was asked for, the lowest layer first; `token_ids` and
+    `token_texts` then tell the tokens.
     """
 
     id: str
     scores: tuple[LabelScore, ...] = ()
+    vector: memoryview[float] | None = None
+    hidden: memoryview[float] | None = None
+    log_likelihood: float | None = None
+    steps: tuple[DocumentStep, ...] = ()
     step_count: int = 0
     truncated: bool = False
+    activations: tuple[LayerActivations, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    token_texts: tuple[str, ...] = ()
     timing: Timing | None = None
     error: GatehouseError | None = None
 
     @property
     def label(self) -> str | None:
-        """The best label; None when the document failed."""
+        """The best label; None when the document failed or has none."""
         return self.scores[0].label if self.scores else None
 
     @property
     def score(self) -> float | None:
-        """The best label's score; None when the document failed."""
+        """The best label's score; None when the document failed or has none."""
         return self.scores[0].score if self.scores else None
+
+
+Classification = DocumentResult
+"""The result of a document that was classified."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from gatehouse.conversation import READING
 from gatehouse.documents import PART_BYTES, Document, parts
 from gatehouse.flight import Flight
+from gatehouse.results import DocumentResult
 from gatehouse.v1 import offline_pb2
 
 
-def _flight(*, in_order: bool = False, max_in_flight: int = 4) -> Flight:
+def _flight(*, in_order: bool = False, max_in_flight: int = 4) -> Flight[DocumentResult]:
     options = offline_pb2.ClassifyOptions(k=1)
-    return Flight(model="topics", options=options, in_order=in_order, max_in_flight=max_in_flight)
+    return Flight(READING, model="topics", options=options, in_order=in_order, max_in_flight=max_in_flight)
 
 
 def _answer(*ids: str) -> offline_pb2.ClassifyStreamResponse:
@@ -47,6 +49,7 @@ def test_what_waits_goes_into_one_message() -> None:
     request = flight.next_request()
     assert request is not None
     assert [document.document_id for document in request.documents] == ["a", "b", "c"]
+    assert isinstance(request, offline_pb2.ClassifyStreamRequest)
     assert (request.model, request.options.k) == ("topics", 1)
     assert flight.next_request() is None
     flight.admit(Document("d", "x"))
@@ -131,3 +134,21 @@ def test_token_and_feature_parts_join() -> None:
     assert len(pieces) > 1
     assert b"".join(part.features.values for part in pieces) == whole
     assert all(len(part.features.values) % 12 == 0 for part in pieces)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_large_results_are_taken_before_more_are_read(in_order: bool) -> None:
+    """64 MiB of results that can be taken are enough; one that waits for another before it holds nothing up."""
+    flight = _flight(in_order=in_order)
+    for name in "abc":
+        flight.admit(Document(name, "x"))
+    flight.next_request()
+    large = [offline_pb2.DocumentResult(document_id=name, hidden=b"\0" * 2**25) for name in "bca"]
+    for result in large[:2]:
+        flight.settle(offline_pb2.ClassifyStreamResponse(results=[result]))
+    assert flight.may_settle() is in_order
+    flight.settle(offline_pb2.ClassifyStreamResponse(results=large[2:]))
+    assert not flight.may_settle()
+    for _ in range(2):
+        flight.take()
+    assert flight.may_settle()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from gatehouse_server.engine.bucketing import OfflineBatching
-from gatehouse_server.engine.documents import DocumentScores, DocumentTask
+from gatehouse_server.engine.documents import SCORES, DocumentScores, DocumentTask, DocumentWants, Floats
 from gatehouse_server.engine.loop import Answers, Engine
 from gatehouse_server.engine.observer import Happening, OfflineBatch, SilentObserver
 from gatehouse_server.engine.offline import OfflineLane
@@ -39,11 +39,15 @@ class Backend:
 
     clock: Clock
     batches: list[list[int]] = field(default_factory=list)
+    wants: list[DocumentWants] = field(default_factory=list)
     closed: int = 0
 
-    def score(self, documents: Sequence[DocumentInputs]) -> Generator[None, None, BatchScores]:
+    def score(
+        self, documents: Sequence[DocumentInputs], wants: DocumentWants
+    ) -> Generator[None, None, BatchScores]:
         """Fails for POISON; answers infinity for OVERFLOW."""
         self.batches.append([int(document[0]) for document in documents])
+        self.wants.append(wants)
         try:
             for _ in range(2 * len(documents[0])):
                 self.clock.now_seconds += PIECE_SECONDS
@@ -125,9 +129,10 @@ class Desk:
         model: str = "m@1",
         deadline_seconds: float | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        wants: DocumentWants = SCORES,
     ) -> None:
         """Hands in a document of which each step is `number`; its tag is `number` too."""
-        task = DocumentTask(model_key=model, inputs=np.full(steps, number, dtype=np.int64))
+        task = DocumentTask(model_key=model, inputs=np.full(steps, number, dtype=np.int64), wants=wants)
         ticket = Ticket(
             operation=task,
             sink=NoSink(),
@@ -154,6 +159,12 @@ class Desk:
         assert isinstance(outcome, DocumentScores)
         return outcome
 
+    def values(self, number: int) -> Floats:
+        """Its scores alone."""
+        scores = self.scores(number).scores
+        assert scores is not None
+        return scores
+
 
 def test_each_document_gets_its_own_scores() -> None:
     """Whatever the order in the batch, the answer belongs to the ticket it was asked with."""
@@ -163,7 +174,7 @@ def test_each_document_gets_its_own_scores() -> None:
     assert desk.lane.unfinished_documents == 4
     desk.finish()
     for number, steps in ((1, 3), (2, 9), (3, 1), (4, 9)):
-        assert desk.scores(number).scores.tolist() == [number, -number]
+        assert desk.values(number).tolist() == [number, -number]
         assert desk.scores(number).step_count == steps
     assert len(desk.backend.batches) == 1
     assert desk.lane.unfinished_documents == 0
@@ -179,7 +190,7 @@ def test_a_slice_ends_when_its_time_is_over() -> None:
         desk.lane.run(desk.answers)
         lengths.append(round((desk.clock() - began) / PIECE_SECONDS))
     assert lengths == [3, 3, 3, 3, 0]
-    assert desk.scores(1).scores.tolist() == [1, -1]
+    assert desk.values(1).tolist() == [1, -1]
     assert desk.backend.batches == [[1]]
 
 
@@ -251,11 +262,11 @@ def test_one_bad_document_fails_alone() -> None:
     failure = desk.outcome(POISON)
     assert isinstance(failure, RuntimeError)
     assert "does not like" in str(failure)
-    assert desk.scores(1).scores.tolist() == [1, -1]
-    assert desk.scores(3).scores.tolist() == [3, -3]
+    assert desk.values(1).tolist() == [1, -1]
+    assert desk.values(3).tolist() == [3, -3]
     desk.accept(4)
     desk.finish()
-    assert desk.scores(4).scores.tolist() == [4, -4]
+    assert desk.values(4).tolist() == [4, -4]
     assert not desk.lane.has_work()
 
 
@@ -280,7 +291,7 @@ def test_scores_that_are_not_finite_fail_that_document_alone() -> None:
     failure = desk.outcome(OVERFLOW)
     assert isinstance(failure, InvalidInput)
     assert failure.reason == "STATE_NOT_FINITE"
-    assert desk.scores(2).scores.tolist() == [2, -2]
+    assert desk.values(2).tolist() == [2, -2]
 
 
 def test_the_model_whose_document_waited_longest_is_next() -> None:
@@ -308,7 +319,7 @@ def test_a_model_that_goes_away_fails_its_documents_only() -> None:
     del desk.networks["a@1"]
     desk.finish()
     assert isinstance(desk.outcome(1), ModelNotFound)
-    assert desk.scores(2).scores.tolist() == [2, -2]
+    assert desk.values(2).tolist() == [2, -2]
 
 
 def test_a_model_without_output_layer_gives_no_scores() -> None:
@@ -374,6 +385,7 @@ def test_the_engine_serves_documents_from_another_thread() -> None:
     assert engine.unanswered == 0
     for number, outcome in outcomes.items():
         assert isinstance(outcome, DocumentScores)
+        assert outcome.scores is not None
         assert outcome.scores[0] == number
 
 
@@ -414,10 +426,10 @@ def test_a_very_long_document_does_not_hold_up_short_ones() -> None:
     while len(desk.answers) < 4:
         assert desk.lane.has_work()
         desk.lane.run(desk.answers)
-    assert [desk.scores(number).scores[0] for number in range(2, 6)] == [2, 3, 4, 5]
+    assert [desk.values(number)[0] for number in range(2, 6)] == [2, 3, 4, 5]
     assert desk.lane.unfinished_documents == 1
     desk.finish()
-    assert desk.scores(1).scores[0] == 1
+    assert desk.values(1)[0] == 1
 
 
 def test_two_batches_beside_each_other_never_share_a_backend() -> None:
@@ -425,7 +437,7 @@ def test_two_batches_beside_each_other_never_share_a_backend() -> None:
     desk = Desk(slice_seconds=0.005)
     made: list[Backend] = []
 
-    def backend(network: Network) -> Backend:
+    def backend(network: object) -> Backend:
         made.append(Backend(desk.clock))
         return made[-1]
 
@@ -443,4 +455,4 @@ def test_two_batches_beside_each_other_never_share_a_backend() -> None:
             desk.lane.run(desk.answers)
     assert [len(each.batches) for each in made] == [1, 1]
     desk.finish()
-    assert [desk.scores(number).scores[0] for number in (1, 2, 3)] == [1, 2, 3]
+    assert [desk.values(number)[0] for number in (1, 2, 3)] == [1, 2, 3]

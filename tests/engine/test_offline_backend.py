@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from gatehouse_server.engine.offline_backend import BatchScores, DocumentInputs, TorchOfflineBackend
+from gatehouse_server.network.layer_spec import Merge
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.spec import (
     FeatureInputSpec,
@@ -98,10 +99,15 @@ def expected_scores(
     return scores
 
 
-def scores_of(network: Network, documents: Sequence[DocumentInputs]) -> BatchScores:
+def scores_of(network: Network, documents: Sequence[DocumentInputs]) -> npt.NDArray[np.float32]:
     """The backend's answer."""
-    result, _ = driven(TorchOfflineBackend(network).score(documents))
-    return result
+    return values_of(driven(TorchOfflineBackend(network).score(documents))[0])
+
+
+def values_of(result: BatchScores) -> npt.NDArray[np.float32]:
+    """The scores in it."""
+    assert result.scores is not None
+    return result.scores
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,11 +130,11 @@ def test_scores_equal_torch_on_each_document_alone(
     """Every cell, merge, pooling and head, on ragged batches down to one step, to 1e-5."""
     network, parameters = network_of(recurrent, tokens=tokens, pooling=pooling, kind=kind, folded=folded)
     documents = documents_of(network, lengths)
-    result = scores_of(network, documents)
+    result, _ = driven(TorchOfflineBackend(network).score(documents))
     expected = expected_scores(network, parameters, documents)
-    assert result.scores.dtype == np.float32
+    assert values_of(result).dtype == np.float32
     # Sums over pooled rectifiers grow with the document, so the tolerance is relative where they are large.
-    np.testing.assert_allclose(result.scores, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(values_of(result), expected, rtol=1e-5, atol=1e-5)
     assert result.computed_steps == sum(lengths)
 
 
@@ -145,10 +151,8 @@ def test_scores_by_fused_kernels_equal_torch(tokens: bool, monkeypatch: pytest.M
     other = TorchOfflineBackend(network).score(few)
     result, pieces = driven(TorchOfflineBackend(network).score(many), lambda: next(other, None))
     assert pieces > len(many)
-    np.testing.assert_allclose(result.scores, expected_scores(network, parameters, many), atol=1e-5)
-    np.testing.assert_allclose(
-        scores_of(network, few).scores, expected_scores(network, parameters, few), atol=1e-5
-    )
+    np.testing.assert_allclose(values_of(result), expected_scores(network, parameters, many), atol=1e-5)
+    np.testing.assert_allclose(scores_of(network, few), expected_scores(network, parameters, few), atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -158,13 +162,13 @@ def test_a_very_long_document_keeps_its_accuracy_and_yields_often(cell: str) -> 
     network, parameters = network_of(recurrent, pooling=("mean", "max", "last"))
     documents = documents_of(network, [20_000])
     result, pieces = driven(TorchOfflineBackend(network).score(documents))
-    np.testing.assert_allclose(result.scores, expected_scores(network, parameters, documents), atol=1e-5)
+    np.testing.assert_allclose(values_of(result), expected_scores(network, parameters, documents), atol=1e-5)
     assert pieces >= 2 * 20_000 / 8
 
 
 @pytest.mark.parametrize("merge", ["concat", "average"])
 @pytest.mark.parametrize("folded", [True, False])
-def test_scores_do_not_depend_on_the_neighbours(merge: str, folded: bool) -> None:
+def test_scores_do_not_depend_on_the_neighbours(merge: Merge, folded: bool) -> None:
     """A document alone and in any company gets the same scores to the bit."""
     recurrent = RecurrentSpec.uniform(
         cell="lstm", input_size=8, hidden_size=32, layers=2, bidirectional=True, merge=merge
@@ -172,10 +176,10 @@ def test_scores_do_not_depend_on_the_neighbours(merge: str, folded: bool) -> Non
     network, _ = network_of(recurrent, pooling=("mean", "max"), folded=folded)
     assert network.reproducible
     documents = documents_of(network, [150, 90, 90, 77, 40, 3, 1])
-    together = scores_of(network, documents).scores
+    together = scores_of(network, documents)
     for row, document in enumerate(documents):
-        assert np.array_equal(scores_of(network, [document]).scores[0], together[row])
-    some = scores_of(network, documents[1:5]).scores
+        assert np.array_equal(scores_of(network, [document])[0], together[row])
+    some = scores_of(network, documents[1:5])
     assert np.array_equal(some, together[1:5])
 
 
@@ -188,7 +192,7 @@ def test_the_network_may_be_used_between_two_pieces(folded: bool, projection_siz
     )
     network, _ = network_of(recurrent, folded=folded)
     documents = documents_of(network, [60, 55, 20, 20, 9])
-    undisturbed = scores_of(network, documents).scores
+    undisturbed = scores_of(network, documents)
     chunk = torch.arange(21) % VOCABULARY
     quiet = network.scan(chunk, (3,) * 7, network.layout.zeros(3)).clone()
 
@@ -196,7 +200,7 @@ def test_the_network_may_be_used_between_two_pieces(folded: bool, projection_siz
         assert torch.equal(network.scan(chunk, (3,) * 7, network.layout.zeros(3)), quiet)
 
     result, pieces = driven(TorchOfflineBackend(network).score(documents), disturb)
-    assert np.array_equal(result.scores, undisturbed)
+    assert np.array_equal(values_of(result), undisturbed)
     assert pieces > 20
 
 
@@ -213,7 +217,7 @@ def test_a_dropped_batch_leaves_nothing_behind() -> None:
     with pytest.raises((IndexError, RuntimeError)):
         driven(backend.score([np.full(25, VOCABULARY, dtype=np.int64)]))
     result, _ = driven(backend.score(documents))
-    np.testing.assert_allclose(result.scores, expected_scores(network, parameters, documents), atol=1e-5)
+    np.testing.assert_allclose(values_of(result), expected_scores(network, parameters, documents), atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", [[], [3, 0], [2, 5]])
@@ -224,10 +228,12 @@ def test_batches_without_steps_or_out_of_order_are_refused(lengths: list[int]) -
         scores_of(network, documents_of(network, lengths))
 
 
-def test_a_network_without_head_is_refused() -> None:
-    """It has no scores to give."""
+def test_a_network_without_head_gives_no_scores() -> None:
+    """It is refused when it is asked for some."""
     spec = NetworkSpec(
-        input=FeatureInputSpec(size=2), recurrent=RecurrentSpec.uniform(cell="gru", input_size=2, hidden_size=3)
+        input=FeatureInputSpec(size=2),
+        recurrent=RecurrentSpec.uniform(cell="gru", input_size=2, hidden_size=3),
     )
+    network = Network.build(spec, random_parameters(spec))
     with pytest.raises(ValueError, match="head"):
-        TorchOfflineBackend(Network.build(spec, random_parameters(spec)))
+        scores_of(network, documents_of(network, [3]))

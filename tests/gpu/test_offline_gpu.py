@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gatehouse_server.app.arithmetic import prepare_device
+from gatehouse_server.engine.documents import DocumentWants
 from gatehouse_server.engine.offline_backend import TorchOfflineBackend
 from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 from gatehouse_server.network.fused_reading import FusedReader
@@ -39,7 +40,7 @@ RECURRENTS = {
 
 def spec_of(name, *, tokens=True, pooling=("mean", "max", "last")):
     """Twelve sigmoids over pooled outputs."""
-    recurrent = RecurrentSpec(**({"input_size": 64, "hidden_size": 128} | RECURRENTS[name]))
+    recurrent = RecurrentSpec.uniform(**({"input_size": 64, "hidden_size": 128} | RECURRENTS[name]))
     return NetworkSpec(
         input=TokenInputSpec(vocabulary_size=VOCABULARY, embedding_size=64)
         if tokens
@@ -77,6 +78,16 @@ def scores_of(network, documents, between=lambda: None):
         between()
 
 
+def answer_of(network, documents, wants):
+    """What the backend answers."""
+    work = TorchOfflineBackend(network).score(documents, wants)
+    while True:
+        try:
+            next(work)
+        except StopIteration as finished:
+            return finished.value
+
+
 @pytest.mark.parametrize("tokens", [True, False])
 @pytest.mark.parametrize("name", RECURRENTS)
 def test_a_gpu_scores_what_a_cpu_scores(name, tokens, device):
@@ -90,6 +101,34 @@ def test_a_gpu_scores_what_a_cpu_scores(name, tokens, device):
     for between in (lambda: None, lambda: next(beside, None)):
         actual, _ = scores_of(network, documents, between)
         np.testing.assert_allclose(actual, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", RECURRENTS)
+def test_a_gpu_says_of_each_step_what_a_cpu_says(name, device):
+    """The best labels, the whole output and what the layers hand on, each where it belongs."""
+    spec = spec_of(name, pooling=())
+    documents = documents_of(spec, LENGTHS)
+    wants = DocumentWants(best=3, hidden=True, every_step=True)
+    expected, actual = (answer_of(network_on(each, spec), documents, wants).steps for each in ("cpu", device))
+    for mine, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(mine.hidden, theirs.hidden, atol=2e-5)
+        np.testing.assert_allclose(mine.outputs, theirs.outputs, atol=2e-5)
+        np.testing.assert_allclose(mine.best_values, theirs.best_values, atol=2e-5)
+
+
+@pytest.mark.parametrize("start", [None, 7])
+def test_a_gpu_finds_documents_as_likely_as_a_cpu(start, device):
+    """Of each token, with and without a start token."""
+    spec = NetworkSpec(
+        input=TokenInputSpec(vocabulary_size=VOCABULARY, embedding_size=64),
+        recurrent=RecurrentSpec.uniform(cell="lstm", input_size=64, hidden_size=128, layers=2),
+        head=HeadSpec(kind="softmax", size=VOCABULARY),
+    )
+    documents = documents_of(spec, LENGTHS)
+    wants = DocumentWants(outputs=False, log_likelihood=True, every_step=True, start_token=start)
+    expected, actual = (answer_of(network_on(each, spec), documents, wants).steps for each in ("cpu", device))
+    for mine, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(mine.log_probabilities, theirs.log_probabilities, atol=5e-5)
 
 
 @pytest.mark.parametrize("name", ["deep", "gru"])
@@ -145,7 +184,9 @@ def test_weights_are_held_once(device):
     """On the device: what the network says, and hardly more."""
     spec = NetworkSpec(
         input=FeatureInputSpec(size=512),
-        recurrent=RecurrentSpec(cell="lstm", input_size=512, hidden_size=1024, layers=2, bidirectional=True),
+        recurrent=RecurrentSpec.uniform(
+            cell="lstm", input_size=512, hidden_size=1024, layers=2, bidirectional=True
+        ),
         pooling=("mean",),
         head=HeadSpec(kind="sigmoid", size=12),
     )

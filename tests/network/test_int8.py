@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gatehouse_server.app.composition import load_models
+from gatehouse_server.app.model_loading import load_models
 from gatehouse_server.network.arithmetic import Arithmetic
 from gatehouse_server.network.dense import Dense
 from gatehouse_server.network.int8 import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from gatehouse_server.network.network import Network
 from gatehouse_server.network.spec import FeatureInputSpec, NetworkSpec, RecurrentSpec, TokenInputSpec
 from torch import Tensor
 
-from tests.network.gates import stack_gates
+from tests.network.equations import run
 from tests.network.oracle import random_parameters
 
 FEATURES, HIDDEN, STEPS = 5, 37, 21
@@ -22,8 +23,14 @@ FEATURES, HIDDEN, STEPS = 5, 37, 21
 LSTM_NAMES = ["input", "forget", "output", "candidate", "cell", "hidden"]
 GRU_NAMES = ["reset", "update", "candidate", "hidden"]
 
-CELLS = {
+CELLS: dict[str, tuple[str, CellOptions, dict[str, Any], list[str]]] = {
     "lstm": ("lstm", CellOptions(), {}, LSTM_NAMES),
+    "hard lstm": (
+        "lstm",
+        CellOptions(gate_activation="hard_sigmoid", activation="softsign", cell_clip=0.4),
+        {},
+        LSTM_NAMES,
+    ),
     "lstm without bias": ("lstm", CellOptions(), {"bias": False}, LSTM_NAMES),
     "projected lstm": ("lstm", CellOptions(), {"projection_size": 9}, LSTM_NAMES),
     "peepholes": ("lstm", CellOptions(peepholes=True), {}, LSTM_NAMES),
@@ -65,15 +72,16 @@ def features(steps: int = STEPS, width: int = FEATURES) -> Tensor:
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_every_gate_is_the_textbooks(kind: str) -> None:
-    """Gates, candidate, cell and output of each cell at each step are those of its equations, in their usual order."""
+    """Gates, candidate, cell and output of each cell at each step are those of its equations."""
     cell, options, more, names = CELLS[kind]
     layer = LayerSpec(cell=cell, input_size=FEATURES, hidden_size=HIDDEN, options=options, **more)
     network, parameters = network_of([layer])
     (look,) = looked(network, features())
-    assert list(look.seen) == names
-    expected = stack_gates([layer], parameters, features().double().numpy())[0, "forward"]
+    assert sorted(look.seen) == sorted(names)
+    _, _, told = run(layer, 0, parameters, features().double().numpy())
     for name in names:
-        np.testing.assert_allclose(look.seen[name].numpy(), expected[name], atol=2e-6, err_msg=name)
+        expected = np.stack([step[name] for step in told["forward"]])
+        np.testing.assert_allclose(look.seen[name].numpy(), expected, atol=2e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "average", "multiply"])
@@ -92,11 +100,14 @@ def test_layers_and_directions_are_told_apart(merge: str) -> None:
         (1, "reverse"),
         (2, "forward"),
     ]
-    expected = stack_gates([low, middle, top], parameters, features().double().numpy())
+    inputs, told = features().double().numpy(), []
+    for number, layer in enumerate([low, middle, top]):
+        inputs, _, seen = run(layer, number, parameters, inputs)
+        told.append(seen)
     for look in looks:
         for name, values in look.seen.items():
-            told = expected[look.layer, look.direction][name]
-            np.testing.assert_allclose(values.numpy(), told, atol=2e-6, err_msg=f"{look.layer} {name}")
+            expected = np.stack([step[name] for step in told[look.layer][look.direction]])
+            np.testing.assert_allclose(values.numpy(), expected, atol=2e-6, err_msg=f"{look.layer} {name}")
 
 
 def test_what_is_seen_is_what_the_network_computes() -> None:
@@ -162,5 +173,5 @@ def test_a_look_at_nothing_or_at_the_wrong_thing_is_refused() -> None:
         looked(network, features(0))
     with pytest.raises(ValueError, match="expected float32"):
         looked(network, features(3, FEATURES + 1))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="bidirectional"):
         looked(network, features(), (torch.zeros(1, 4), torch.zeros(1, 4)))

@@ -9,33 +9,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any, Generic
 
 import grpc
 from grpc import aio
 
 from gatehouse import documents, failures
+from gatehouse.conversation import Request, Response, ResultT
 from gatehouse.documents import Document
 from gatehouse.errors import DeadlineExceededError, GatehouseError, UnavailableError
 from gatehouse.flight import Flight
 from gatehouse.patience import pauses
-from gatehouse.results import Classification
-from gatehouse.v1 import offline_pb2, offline_pb2_grpc
+from gatehouse.trace_context import trace_context
 
 Source = AsyncIterable[Document | tuple[str, str]] | Iterable[Document | tuple[str, str]]
 
 
-class ClassificationStream:
+class ClassificationStream(Generic[ResultT]):
     """Iterate over it once for the results. It ends its tasks when the iteration ends, however it ends."""
 
     def __init__(
         self,
-        stub: offline_pb2_grpc.OfflineServiceAsyncStub,
-        flight: Flight,
+        method: aio.StreamStreamMultiCallable[Any, Any],
+        flight: Flight[ResultT],
         *,
         connect_seconds: float,
         silence_seconds: float,
     ) -> None:
-        self._stub = stub
+        self._method = method
+        self._metadata = trace_context()
         self._flight = flight
         self._connect_seconds = connect_seconds
         self._silence_seconds = silence_seconds
@@ -44,7 +46,7 @@ class ClassificationStream:
         self._trouble: GatehouseError | None = None
         self._answers = 0
 
-    async def results(self, source: Source) -> AsyncIterator[Classification]:
+    async def results(self, source: Source) -> AsyncIterator[ResultT]:
         """The results, as `Client.classify` describes them."""
         tasks = (
             asyncio.create_task(self._take_in(source), name="gatehouse-documents"),
@@ -58,7 +60,7 @@ class ClassificationStream:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _next_result(self) -> Classification | None:
+    async def _next_result(self) -> ResultT | None:
         clock = asyncio.get_running_loop().time
         started = clock()
         async with self._changed:
@@ -122,11 +124,12 @@ class ClassificationStream:
 
     async def _run_stream(self) -> None:
         """One stream until it ends. UnavailableError when it broke or the server goes away."""
-        call = self._stub.ClassifyStream()
+        call = self._method(metadata=self._metadata)
         sender = asyncio.create_task(self._send(call))
         try:
             async for response in call:
                 async with self._changed:
+                    await self._changed.wait_for(self._flight.may_settle)
                     stays = self._flight.settle(response)
                     self._answers += 1
                     self._changed.notify_all()
@@ -141,7 +144,7 @@ class ClassificationStream:
 
     async def _send(
         self,
-        call: aio.StreamStreamCall[offline_pb2.ClassifyStreamRequest, offline_pb2.ClassifyStreamResponse],
+        call: aio.StreamStreamCall[Request, Response],
     ) -> None:
         flight = self._flight
         try:

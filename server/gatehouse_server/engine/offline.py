@@ -7,18 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from gatehouse_server.engine.bucketing import OfflineBatching, WaitingDocuments
-from gatehouse_server.engine.documents import DocumentScores, DocumentTask
+from gatehouse_server.engine.documents import DocumentTask, Wants
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import Happening, Observer, OfflineBatch
-from gatehouse_server.engine.offline_backend import BatchScores, OfflineBackend, TorchOfflineBackend
+from gatehouse_server.engine.offline_backend import BatchAnswers, OfflineBackend
+from gatehouse_server.engine.offline_models import OfflineModel, batching_for, refusal, torch_backend
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, InvalidInput, ModelNotFound
-from gatehouse_server.network.network import Network
+from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, ModelNotFound
+from gatehouse_server.models.model import key_of_content
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +25,18 @@ DEFAULT_SLICE_SECONDS = 0.005
 
 _LONG_SECONDS = 0.25
 
+_Kind = tuple[str, Wants]
+"""What documents of one batch have in common: the key of the model's content, and what is wanted of them."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _RunningBatch:
     """A batch between two slices."""
 
-    model_key: str
+    kind: _Kind
     place: int
     tickets: list[Ticket]
-    computation: Generator[None, None, BatchScores]
+    computation: Generator[None, None, BatchAnswers]
     began_seconds: float
     form_seconds: float
     compute_seconds: float = 0.0
@@ -46,7 +48,8 @@ class _RunningBatch:
 
 
 class OfflineLane:
-    """Takes DocumentTasks and answers each with DocumentScores, or with an exception for that document alone.
+    """Takes DocumentTasks and answers each with DocumentScores, with the Transduction of a transducer, or with an
+    exception for that document alone.
 
     A batch is of the model whose document has waited longest; a slice of it ends when `slice_seconds` are over. One
     is computed at a time; beside one that takes long, a second one, slice by slice in turn, so that a document of a
@@ -56,22 +59,24 @@ class OfflineLane:
 
     def __init__(
         self,
-        networks: Mapping[str, Network],
+        networks: Mapping[str, OfflineModel],
         batching: OfflineBatching,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
-        backend_of: Callable[[Network], OfflineBackend] = TorchOfflineBackend,
+        backend_of: Callable[[OfflineModel], OfflineBackend[Any]] = torch_backend,
         slice_seconds: Callable[[], float] = lambda: DEFAULT_SLICE_SECONDS,
     ) -> None:
-        """`networks` by model key; one that is added later is served from then on."""
+        """`networks` by the keys of their models' contents; one that is added later is served from then on, and
+        one that is taken away is let go.
+        """
         self._networks = networks
         self._batching = batching
         self._observer = observer
         self._clock = clock
         self._backend_of = backend_of
         self._slice_seconds = slice_seconds
-        self._backends: dict[tuple[str, int], tuple[Network, OfflineBackend]] = {}
-        self._waiting: dict[str, WaitingDocuments[Ticket]] = {}
+        self._backends: dict[tuple[str, int], tuple[OfflineModel, OfflineBackend[Any]]] = {}
+        self._waiting: dict[_Kind, WaitingDocuments[Ticket]] = {}
         self._suspects: deque[Ticket] = deque()
         self._running: deque[_RunningBatch] = deque()
         self._arrivals = 0
@@ -89,12 +94,11 @@ class OfflineLane:
             network = self._networks.get(task.model_key)
             if network is None:
                 answers.append((ticket, _not_served(task.model_key)))
-            elif network.head is None:
-                refusal = f"model {task.model_key} has no output layer, so it gives documents no scores"
-                answers.append((ticket, InvalidInput(refusal, reason="WRONG_MODEL_KIND")))
+            elif (refused := refusal(key_of_content(task.model_key), network, task.wants)) is not None:
+                answers.append((ticket, refused))
             else:
                 self._arrivals += 1
-                self._waiting_of(task.model_key).add(
+                self._waiting_of((task.model_key, task.wants), network).add(
                     ticket,
                     arrival=self._arrivals,
                     steps=len(task.inputs),
@@ -124,7 +128,9 @@ class OfflineLane:
         return None
 
     def housekeep(self, answers: Answers) -> None:
-        """Does nothing."""
+        """Lets go of what computed for models that are no longer served."""
+        if any(key not in self._networks for key, _ in self._backends):
+            self._backends = {key: entry for key, entry in self._backends.items() if key[0] in self._networks}
 
     def abandon(self, answers: Answers) -> None:
         """Answers everything unfinished with Draining."""
@@ -141,10 +147,11 @@ class OfflineLane:
         if unfinished:
             self._observer.happened(Happening.DROPPED_DRAINING, len(unfinished))
 
-    def _waiting_of(self, model_key: str) -> WaitingDocuments[Ticket]:
-        waiting = self._waiting.get(model_key)
+    def _waiting_of(self, kind: _Kind, network: OfflineModel) -> WaitingDocuments[Ticket]:
+        waiting = self._waiting.get(kind)
         if waiting is None:
-            waiting = self._waiting[model_key] = WaitingDocuments(self._batching)
+            batching = batching_for(self._batching, network, kind[1])
+            waiting = self._waiting[kind] = WaitingDocuments(batching)
         return waiting
 
     def _drop_expired(self, now_seconds: float, answers: Answers) -> None:
@@ -172,6 +179,8 @@ class OfflineLane:
         if self._suspects:
             tickets = [self._suspects.popleft()]
         else:
+            # What is wanted may be different each time, so kinds of which nothing waits are forgotten.
+            self._waiting = {kind: waiting for kind, waiting in self._waiting.items() if len(waiting)}
             oldest = [
                 (arrival, waiting)
                 for waiting in self._waiting.values()
@@ -188,11 +197,12 @@ class OfflineLane:
                 answers.append((ticket, Cancelled()))
         if not tickets:
             return None
-        model_key: str = tickets[0].operation.model_key
+        task: DocumentTask = tickets[0].operation
+        kind = (task.model_key, task.wants)
         place = 1 - self._running[0].place if self._running else 0
-        computation = self._score(model_key, tickets, place)
+        computation = self._score(kind, tickets, place)
         return _RunningBatch(
-            model_key=model_key,
+            kind=kind,
             place=place,
             tickets=tickets,
             computation=computation,
@@ -200,20 +210,19 @@ class OfflineLane:
             form_seconds=self._clock() - began_seconds,
         )
 
-    def _score(self, model_key: str, tickets: list[Ticket], place: int) -> Generator[None, None, BatchScores]:
+    def _score(self, kind: _Kind, tickets: list[Ticket], place: int) -> Generator[None, None, BatchAnswers]:
         """The batch's computation. What goes wrong, in making the backend too, surfaces when it is driven.
 
         A backend has scratch memory for one batch, so batches that run beside each other have one each, by place.
         """
+        model_key, wants = kind
         network = self._networks.get(model_key)
         if network is None:
             raise _not_served(model_key)
         known = self._backends.get((model_key, place))
         if known is None or known[0] is not network:
-            # A model that is no longer served must not be kept in memory by its backend.
-            self._backends = {key: entry for key, entry in self._backends.items() if key[0] in self._networks}
             known = self._backends[model_key, place] = (network, self._backend_of(network))
-        return (yield from known[1].score([ticket.operation.inputs for ticket in tickets]))
+        return (yield from known[1].score([ticket.operation.inputs for ticket in tickets], wants))
 
     def _advance(self, batch: _RunningBatch, answers: Answers) -> bool:
         """Computes a slice; whether there is more to do."""
@@ -234,24 +243,19 @@ class OfflineLane:
             return True
         return False
 
-    def _answer(self, batch: _RunningBatch, result: BatchScores, answers: Answers) -> None:
+    def _answer(self, batch: _RunningBatch, result: BatchAnswers, answers: Answers) -> None:
         queue_seconds = [batch.began_seconds - ticket.received_seconds for ticket in batch.tickets]
-        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(result.scores).all(axis=1))
         for row, ticket in enumerate(batch.tickets):
-            if not finite[row]:
-                refusal = "the scores are not finite: the document's values are too large for the model"
-                answers.append((ticket, InvalidInput(refusal, reason="STATE_NOT_FINITE")))
-                continue
-            scores = DocumentScores(
-                scores=result.scores[row],
+            answer = result.answer(
+                row,
                 step_count=len(ticket.operation.inputs),
                 queue_seconds=queue_seconds[row],
                 compute_seconds=batch.compute_seconds,
             )
-            answers.append((ticket, scores))
+            answers.append((ticket, answer))
         self._observer.offline_batch(
             OfflineBatch(
-                model=batch.model_key,
+                model=key_of_content(batch.kind[0]),
                 documents=len(batch.tickets),
                 steps=sum(len(ticket.operation.inputs) for ticket in batch.tickets),
                 computed_steps=result.computed_steps,
@@ -268,11 +272,12 @@ class OfflineLane:
         logger.warning(
             "a batch of %d documents of %s failed; trying them one by one",
             len(batch.tickets),
-            batch.model_key,
+            key_of_content(batch.kind[0]),
             exc_info=failure,
         )
         self._suspects.extend(batch.tickets)
 
 
 def _not_served(model_key: str) -> ModelNotFound:
-    return ModelNotFound(f"no model {model_key} is served", metadata={"model": model_key})
+    key = key_of_content(model_key)
+    return ModelNotFound(f"no model {key} is served", metadata={"model": key})

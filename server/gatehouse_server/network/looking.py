@@ -16,7 +16,7 @@ from gatehouse_server.network.scan import Scan
 from gatehouse_server.network.stack import Stack
 from gatehouse_server.network.state import State
 
-_PIECE_STEPS = 8
+_PIECE_STEPS = 4
 """Of one layer and direction: a millisecond or so."""
 
 

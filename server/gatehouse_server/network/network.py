@@ -78,8 +78,8 @@ class Network:
             if spec.head is not None:
                 weight = placed["embedding.weight" if spec.head.tied else "head.weight"]
                 head = Head(spec.head, weight, placed.get("head.bias"), workspace, arithmetic)
-                if are_layers_fused(spec, device, arithmetic):
-                    fused = FusedLayers(spec, placed, device)
+            if are_layers_fused(spec, device, arithmetic):
+                fused = FusedLayers(spec, placed, device)
             if fused is None or not _reads_whole(spec):
                 stack = Stack(spec, placed, workspace, fold_limit_bytes, arithmetic)
             return cls(

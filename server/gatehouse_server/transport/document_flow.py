@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic
 
-import numpy as np
 from gatehouse.v1 import offline_pb2
 
-from gatehouse_server.engine.documents import DocumentScores
-from gatehouse_server.engine.loop import Engine
-from gatehouse_server.engine.observer import Happening, Observer
+from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, GatehouseError, InvalidInput
-from gatehouse_server.telemetry.request_metrics import Finished, RequestMetrics
+from gatehouse_server.telemetry.request_metrics import Finished
+from gatehouse_server.transport.document_services import Services
 from gatehouse_server.transport.documents import DocumentEncoder, EncodedDocument
-from gatehouse_server.transport.durations import fill_duration
+from gatehouse_server.transport.output_budget import OutputBudget
 from gatehouse_server.transport.parts import (
     LONGEST_ID,
     PartAssembler,
     RefusedDocument,
     WholeDocument,
 )
+from gatehouse_server.transport.result_desk import ResultDesk
+from gatehouse_server.transport.result_teller import AnswerT, ResultT, ResultTeller
 from gatehouse_server.transport.status import fill_status
 
 # Texts shorter than this together are encoded at once: handing them to another thread would take longer.
 _AT_ONCE_CHARACTERS = 2048
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentLimits:
-    """Bounds of a document, and of how many a call may have under way before it is read from no further."""
-
-    max_document_steps: int = 100_000
-    max_document_bytes: int = 4 * 1024 * 1024
-    max_in_flight: int = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What every call needs of the server. `executor` is where texts are tokenized."""
-
-    engine: Engine
-    observer: Observer
-    metrics: RequestMetrics
-    executor: Executor
-    limits: DocumentLimits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """Which scores a result tells: of `labels`, the best `k`."""
-
-    labels: tuple[str, ...]
-    k: int
+# Steps that are put into words at once, which takes about a millisecond.
+_AT_ONCE_STEPS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +40,14 @@ class _Asked:
     path: str
     received_seconds: float
     owns_id: bool = False
-    truncated: bool = False
+    document: EncodedDocument | None = None
 
 
-class DocumentFlow:
+class DocumentFlow(Generic[ResultT, AnswerT]):
     """Takes documents and parts, submits them, and is the sink for their answers.
 
-    Documents are numbered from 0 as they become whole or fail; `place` gives the result that the answer of a
-    number goes into, `flushed` is called when some were filled, and `room` waits while `has_room` is false.
+    Documents are numbered from 0 as they become whole or fail. `most_result_bytes` bounds what the results of all of
+    them may take together, where they have to fit into one message.
     """
 
     def __init__(
@@ -80,27 +56,30 @@ class DocumentFlow:
         *,
         encoder: DocumentEncoder,
         assembler: PartAssembler,
-        ranking: Ranking,
+        teller: ResultTeller[ResultT, AnswerT],
         deadline_seconds: float | None,
-        place: Callable[[int], offline_pb2.DocumentResult],
-        flushed: Callable[[], None],
-        has_room: Callable[[], bool],
-        room: Callable[[], Awaitable[None]],
+        desk: ResultDesk[ResultT],
+        most_result_bytes: int | None = None,
     ) -> None:
         self._services = services
         self._engine = services.engine
         self._encoder = encoder
         self._assembler = assembler
-        self._ranking = ranking
+        self._teller = teller
         self._deadline_seconds = deadline_seconds
-        self._place = place
-        self._flushed = flushed
-        self._has_room = has_room
-        self._room = room
+        self._desk = desk
+        self._budget = OutputBudget(
+            desk,
+            most_in_flight_bytes=services.limits.max_output_bytes_in_flight,
+            most_together_bytes=most_result_bytes,
+        )
         self._asked: dict[int, _Asked] = {}
         self._ids: set[str] = set()
         self._next_number = 0
         self._finished: list[Finished] = []
+        self._filling: set[asyncio.Task[None]] = set()
+        self._told_steps = 0
+        self._told_first = False
         self._gone = False
 
     @property
@@ -112,10 +91,10 @@ class DocumentFlow:
         """Takes documents or parts; returns when all that are whole were handed to the engine."""
         whole: dict[int, WholeDocument] = {}
         for index, document in enumerate(documents):
-            if not self._has_room():
+            if not self._desk.has_room():
                 await self._submit(whole)
                 whole = {}
-                await self._room()
+                await self._desk.room(self._desk.has_room)
             outcome = self._accept(document)
             if outcome is None:
                 continue
@@ -144,39 +123,49 @@ class DocumentFlow:
     def leave(self) -> None:
         """Nobody reads answers any more; those that come are counted."""
         self._gone = True
+        for filling in self._filling:
+            filling.cancel()
 
     def _is_read(self) -> bool:
         return not self._gone
 
     def add(self, tag: int, outcome: object) -> None:
         """Takes the answer to one document."""
-        asked = self._asked.pop(tag)
-        if asked.owns_id:
-            self._ids.discard(asked.document_id)
+        answer = outcome if isinstance(outcome, self._teller.answer_type) else None
+        steps = 0 if answer is None else self._teller.step_count(answer)
+        self._told_steps += steps
+        if answer is not None and steps and self._told_steps > _AT_ONCE_STEPS and not self._gone:
+            filling = asyncio.get_running_loop().create_task(self._fill_slowly(tag, answer))
+            self._filling.add(filling)
+            filling.add_done_callback(self._filling.discard)
+            return
+        asked = self._forget(tag)
         if self._gone:
             self._services.observer.happened(Happening.DROPPED_CANCELLED)
             return
-        result = self._place(tag)
+        size = self._teller.least_bytes if answer is None else self._teller.answer_bytes(answer)
+        result = self._desk.place(tag, size)
         code = "OK"
         try:
-            if isinstance(outcome, DocumentScores):
-                self._fill(result, asked, outcome)
+            if answer is not None:
+                document = self._filled(result, asked, answer)
+                self._teller.fill_steps(result, document, answer, slice(None))
             elif isinstance(outcome, BaseException):
                 code = fill_status(result.status, outcome, path=asked.path)
             else:
                 raise TypeError(f"the engine answered {type(outcome).__name__}")
         except Exception as error:  # one result that cannot be put into words must not cost the call
             result.Clear()
-            code = fill_status(result.status, error)
-        result.document_id = asked.document_id
-        self._finished.append(("document", code, self._engine.clock() - asked.received_seconds))
+            code = fill_status(result.status, error, path=asked.path)
+        self._conclude(result, asked, code)
 
     def flush(self) -> None:
         """All answers of a batch were added."""
+        self._told_steps = 0
         if self._finished:
             self._services.metrics.operations(self._finished)
             self._finished.clear()
-        self._flushed()
+        self._desk.flushed()
 
     def _accept(self, document: offline_pb2.Document) -> WholeDocument | RefusedDocument | None:
         if document.part == 0 and document.document_id in self._ids:
@@ -199,31 +188,43 @@ class DocumentFlow:
         return number
 
     async def _submit(self, whole: dict[int, WholeDocument]) -> None:
+        owed = dict.fromkeys(whole)
         try:
             encoded = await self._encode(list(whole.values()))
+            tickets: list[Ticket] = []
+            for number, document in zip(whole, encoded, strict=True):
+                outcome = self._budget.admitted(document)
+                if isinstance(outcome, InvalidInput):
+                    del owed[number]
+                    self.add(number, outcome)
+                    continue
+                size = outcome.result_bytes
+                if not self._budget.has_room_for(size):
+                    self._hand_over(tickets)
+                    tickets = []
+                    await self._desk.room(partial(self._budget.has_room_for, size))
+                del owed[number]
+                self._budget.owe(size)
+                asked = self._asked[number] = replace(self._asked[number], document=outcome)
+                tickets.append(self._ticket(number, asked, outcome))
+            self._hand_over(tickets)
         except asyncio.CancelledError:  # reading was cut short; the call still owes an answer for each
-            for number in whole:
+            for number in owed:
                 self.add(number, Draining())
             self.flush()
             raise
-        tickets = []
-        for number, outcome in zip(whole, encoded, strict=True):
-            if isinstance(outcome, InvalidInput):
-                self.add(number, outcome)
-                continue
-            asked = self._asked[number]
-            if outcome.truncated:
-                self._asked[number] = replace(asked, truncated=True)
-            tickets.append(
-                Ticket(
-                    operation=outcome.task,
-                    sink=self,
-                    tag=number,
-                    received_seconds=asked.received_seconds,
-                    deadline_seconds=self._deadline_seconds,
-                    wanted=self._is_read,
-                )
-            )
+
+    def _ticket(self, number: int, asked: _Asked, document: EncodedDocument) -> Ticket:
+        return Ticket(
+            operation=document.task,
+            sink=self,
+            tag=number,
+            received_seconds=asked.received_seconds,
+            deadline_seconds=self._deadline_seconds,
+            wanted=self._is_read,
+        )
+
+    def _hand_over(self, tickets: list[Ticket]) -> None:
         try:
             self._engine.submit_all(tickets)
         except GatehouseError as error:
@@ -238,13 +239,56 @@ class DocumentFlow:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._services.executor, self._encoder.encode, whole)
 
-    def _fill(self, result: offline_pb2.DocumentResult, asked: _Asked, scores: DocumentScores) -> None:
-        values = scores.scores
-        labels, add = self._ranking.labels, result.scores.add
-        # A stable sort of the negated values: ties go to the lower index.
-        for index in np.argsort(-values, kind="stable")[: self._ranking.k].tolist():
-            add(label=labels[index], score=values[index])
-        result.step_count = scores.step_count
-        result.truncated = asked.truncated
-        fill_duration(result.timing.queue, scores.queue_seconds)
-        fill_duration(result.timing.compute, scores.compute_seconds)
+    def _filled(self, result: ResultT, asked: _Asked, answer: AnswerT) -> EncodedDocument:
+        """Fills all of a result but its steps."""
+        assert asked.document is not None, "only documents that were submitted are computed"
+        size, most = self._teller.answer_bytes(answer), self._services.limits.max_output_bytes
+        if size > most:
+            raise InvalidInput(
+                f"the result would take about {size} bytes, and at most {most} are allowed. Ask for less at a time",
+                reason="OUTPUTS_TOO_LARGE",
+            )
+        self._teller.fill(result, asked.document, answer)
+        return asked.document
+
+    async def _fill_slowly(self, tag: int, answer: AnswerT) -> None:
+        """Puts many steps into words, some at a time and one result after the other: the event loop has other things
+        to do.
+        """
+        asked = self._asked[tag]
+        result, placed = self._desk.place_apart(tag, self._teller.answer_bytes(answer))
+        code = "OK"
+        try:
+            async with self._services.scribe:
+                document = self._filled(result, asked, answer)
+                for first in range(0, self._teller.step_count(answer), _AT_ONCE_STEPS):
+                    part = slice(first, first + _AT_ONCE_STEPS)
+                    self._teller.fill_steps(result, document, answer, part)
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._forget(tag)
+            self._services.observer.happened(Happening.DROPPED_CANCELLED)
+            raise
+        except Exception as error:  # as in `add`
+            result.Clear()
+            code = fill_status(result.status, error, path=asked.path)
+        self._forget(tag)
+        self._conclude(result, asked, code)
+        placed()
+        self.flush()
+
+    def _forget(self, tag: int) -> _Asked:
+        asked = self._asked.pop(tag)
+        if asked.owns_id:
+            self._ids.discard(asked.document_id)
+        if asked.document is not None:
+            self._budget.settle(asked.document.result_bytes)
+        return asked
+
+    def _conclude(self, result: ResultT, asked: _Asked, code: str) -> None:
+        result.document_id = asked.document_id
+        seconds = self._engine.clock() - asked.received_seconds
+        self._finished.append(("document", code, seconds))
+        if not self._told_first:
+            self._told_first = True
+            self._services.metrics.first_result("document", seconds)

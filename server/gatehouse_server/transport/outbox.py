@@ -60,6 +60,12 @@ class Outbox(Generic[Message]):
         self.unwritten_bytes += weight_bytes
         return last.message
 
+    def put(self, message: Message, weight_bytes: int) -> None:
+        """A message of one result, of about this size, that was put together elsewhere."""
+        self._outgoing.append(_Outgoing(message, results=1, weight_bytes=weight_bytes))
+        self.unwritten += 1
+        self.unwritten_bytes += weight_bytes
+
     def wake(self) -> None:
         """Something changed: results to write, room for more, or nothing more to come."""
         self._room.set()
