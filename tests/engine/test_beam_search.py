@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from gatehouse_server.engine.beam_search import BeamSearch
+from gatehouse_server.engine.transduction import Hypothesis, TransductionWants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse_server.engine.beam_search import BeamSearch
-from gatehouse_server.engine.transduction import Hypothesis, TransductionWants
+from tests.transducers import NextTokens, by_the_book
 
 START, END, V = 0, 1, 4
-Model = Callable[[tuple[int, ...]], npt.NDArray[np.float32]]
-"""Log-probabilities (V,) of what follows tokens."""
 
 
-def made_up(seed: int, *, levels: int | None = None) -> Model:
+def made_up(seed: int, *, levels: int | None = None) -> NextTokens:
     """A language of which every prefix has its own next tokens; of few `levels`, many of them are equally likely."""
 
     def model(prefix: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -31,7 +30,7 @@ def made_up(seed: int, *, levels: int | None = None) -> Model:
     return model
 
 
-def search(models: Sequence[Model], wants: TransductionWants) -> list[tuple[Hypothesis, ...] | None]:
+def search(models: Sequence[NextTokens], wants: TransductionWants) -> list[tuple[Hypothesis, ...] | None]:
     """Drives a search as a decoder would: here the state of a row is all that it was given."""
     beam = BeamSearch(len(models), wants, start_id=START, end_id=END)
     states: list[tuple[int, tuple[int, ...]]] = [(number, ()) for number in range(len(models))]
@@ -40,7 +39,8 @@ def search(models: Sequence[Model], wants: TransductionWants) -> list[tuple[Hypo
         states = [states[parent] for parent in beam.parents]
         if not first:
             states = [
-                (number, (*prefix, int(token))) for (number, prefix), token in zip(states, beam.tokens, strict=True)
+                (number, (*prefix, int(token)))
+                for (number, prefix), token in zip(states, beam.tokens, strict=True)
             ]
         first = False
         rows = np.stack([models[number](prefix) for number, prefix in states])
@@ -50,7 +50,7 @@ def search(models: Sequence[Model], wants: TransductionWants) -> list[tuple[Hypo
     return beam.results()
 
 
-def every_output(model: Model, most_steps: int) -> list[tuple[float, tuple[int, ...], bool]]:
+def every_output(model: NextTokens, most_steps: int) -> list[tuple[float, tuple[int, ...], bool]]:
     """Log-probability, tokens and whether it ended, of each output that there is."""
     letters = [token for token in range(V) if token not in (START, END)]
     found = []
@@ -64,7 +64,7 @@ def every_output(model: Model, most_steps: int) -> list[tuple[float, tuple[int, 
     return found
 
 
-def penalized(total: float, tokens: tuple[int, ...], ended: bool, alpha: float) -> float:
+def penalized(total: float, tokens: tuple[int, ...], ended: bool, *, alpha: float) -> float:
     return total / float(((5 + len(tokens) + ended) / 6) ** alpha)
 
 
@@ -77,14 +77,16 @@ def test_a_beam_wide_enough_finds_what_an_exhaustive_search_does(seed: int, alph
         beam_size=3**steps, length_penalty=alpha, max_output_steps=steps, alternatives=min(5, 3**steps)
     )
     (found,) = search([model], wants)
-    ranked = sorted(
-        every_output(model, steps), key=lambda each: penalized(*each, alpha), reverse=True
-    )[: wants.alternatives]
+    ranked = sorted(every_output(model, steps), key=lambda each: penalized(*each, alpha=alpha), reverse=True)[
+        : wants.alternatives
+    ]
     assert found is not None
-    assert [(each.token_ids, each.ended) for each in found] == [(tokens, ended) for _, tokens, ended in ranked]
+    assert [(each.token_ids, each.ended) for each in found] == [
+        (tokens, ended) for _, tokens, ended in ranked
+    ]
     for hypothesis, (total, tokens, ended) in zip(found, ranked, strict=True):
         assert hypothesis.log_probability == pytest.approx(total, abs=1e-6)
-        assert hypothesis.score == pytest.approx(penalized(total, tokens, ended, alpha), abs=1e-6)
+        assert hypothesis.score == pytest.approx(penalized(total, tokens, ended, alpha=alpha), abs=1e-6)
 
 
 @given(seed=st.integers(0, 10_000), alpha=st.sampled_from([0.0, 0.6, 2.0]))
@@ -108,27 +110,6 @@ def test_a_beam_of_one_is_greedy(seed: int, alpha: float) -> None:
     assert found[0].log_probability == pytest.approx(total, abs=1e-6)
 
 
-def by_the_book(model: Model, wants: TransductionWants) -> list[tuple[tuple[int, ...], bool]]:
-    """Beam search as it is written down, without a stop before its time: lists, sorted."""
-    live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    complete: list[tuple[float, tuple[int, ...], bool]] = []
-    for step in range(1, wants.max_output_steps + 1):
-        continued = []
-        for parent, (total, prefix) in enumerate(live):
-            for token, value in enumerate(model(prefix).tolist()):
-                if token != START:
-                    continued.append((-(total + value), parent, token, prefix))
-        live = []
-        for negated, _, token, prefix in sorted(continued)[: wants.beam_size]:
-            if token == END:
-                complete.append((-negated / wants.penalty(step), prefix, True))
-            else:
-                live.append((-negated, (*prefix, token)))
-    complete += [(total / wants.penalty(wants.max_output_steps), prefix, False) for total, prefix in live]
-    complete.sort(key=lambda each: -each[0])
-    return [(prefix, ended) for _, prefix, ended in complete[: wants.alternatives]]
-
-
 @given(
     seed=st.integers(0, 10_000),
     beam=st.integers(1, 6),
@@ -149,7 +130,15 @@ def test_stopping_early_changes_no_answer(
     model = made_up(seed, levels=levels)
     (found,) = search([model], wants)
     assert found is not None
-    assert [(each.token_ids, each.ended) for each in found] == by_the_book(model, wants)
+    assert [(each.token_ids, each.log_probability, each.score, each.ended) for each in found] == by_the_book(
+        model,
+        end_id=END,
+        banned=[START],
+        beam_size=beam,
+        length_penalty=alpha,
+        max_output_steps=steps,
+        alternatives=alternatives,
+    )
 
 
 @given(seed=st.integers(0, 10_000), beam=st.integers(1, 4), count=st.integers(2, 5))
@@ -165,7 +154,7 @@ def test_the_search_ends_when_nothing_better_can_come() -> None:
     """A certain end is found at once: the decoder is not asked a second time."""
     wants = TransductionWants(beam_size=3, max_output_steps=100)
     beam = BeamSearch(1, wants, start_id=START, end_id=END)
-    beam.advance(np.log(np.float32([[0.9, 0.06, 0.04]])), np.array([[END, 2, 3]]))
+    beam.advance(np.log(np.array([[0.9, 0.06, 0.04]], dtype=np.float32)), np.array([[END, 2, 3]]))
     assert len(beam) == 0
     (found,) = beam.results()
     assert found is not None
@@ -176,8 +165,10 @@ def test_a_longer_output_may_win_by_the_length_penalty() -> None:
     """Without it the short one is answered, with it the long one."""
 
     def model(prefix: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        chances = {(): [1e-9, 0.4, 0.6, 1e-9], (2,): [1e-9, 0.1, 0.9, 1e-9]}.get(prefix, [1e-9, 0.7, 0.2, 0.1])
-        return np.log(np.float32(chances))
+        chances = {(): [1e-9, 0.4, 0.6, 1e-9], (2,): [1e-9, 0.1, 0.9, 1e-9]}.get(
+            prefix, [1e-9, 0.7, 0.2, 0.1]
+        )
+        return np.log(np.array(chances, dtype=np.float32))
 
     def found(alpha: float) -> tuple[int, ...]:
         wants = TransductionWants(beam_size=2, length_penalty=alpha, max_output_steps=6)
@@ -189,11 +180,30 @@ def test_a_longer_output_may_win_by_the_length_penalty() -> None:
     assert found(2.0) == (2, 2)
 
 
+def test_equally_likely_outputs_come_in_the_order_of_their_tokens() -> None:
+    """All of them are, here, however many: that of the better parent first, then the lower token."""
+    beam = BeamSearch(
+        1, TransductionWants(beam_size=30, max_output_steps=2, alternatives=30), start_id=0, end_id=99
+    )
+    ids = np.arange(10, 60)
+    even = np.full(50, -np.log(50), dtype=np.float32)
+    beam.advance(even[np.newaxis], ids[np.newaxis])
+    assert beam.tokens.tolist() == ids[:30].tolist()
+    beam.advance(np.tile(even, (30, 1)), np.tile(ids, (30, 1)))
+    (found,) = beam.results()
+    assert found is not None
+    assert [each.token_ids for each in found] == [(10, int(second)) for second in ids[:30]]
+
+
 def test_what_is_not_a_number_costs_its_document_alone() -> None:
     """The others go on, and are answered."""
 
     def broken(prefix: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        return np.full(V, np.nan, dtype=np.float32) if len(prefix) == 2 else np.log(np.float32([0, 0.1, 0.8, 0.1]) + 1e-9)
+        return (
+            np.full(V, np.nan, dtype=np.float32)
+            if len(prefix) == 2
+            else np.log(np.array([1e-9, 0.1, 0.8, 0.1], dtype=np.float32))
+        )
 
     good = made_up(3)
     wants = TransductionWants(beam_size=2, max_output_steps=5)
