@@ -59,11 +59,39 @@ def test_a_command_whose_package_is_missing_says_what_to_install(monkeypatch: py
     assert "serve" in run("--help").stdout
 
 
-def _replace_entry_points(monkeypatch: pytest.MonkeyPatch, entry: importlib.metadata.EntryPoint) -> None:
-    def entry_points(*, group: str, name: str | None = None) -> list[importlib.metadata.EntryPoint]:
-        return [entry] if group == entry.group and name in (None, entry.name) else []
+def test_commands_of_other_packages_join_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entry points of the group `gatehouse.commands.models` are commands of `models`; none hides one of ours."""
+    target = "gatehouse.command.sessions:list_sessions"
+    _replace_entry_points(
+        monkeypatch,
+        importlib.metadata.EntryPoint("extra", target, "gatehouse.commands.models"),
+        importlib.metadata.EntryPoint("list", target, "gatehouse.commands.models"),
+    )
+    assert "--admin-target" in run("models", "extra", "--help").stdout
+    assert "--admin-target" not in run("models", "list", "--help").stdout
+    assert run("models", "--help").stdout.count("  list ") == 1
 
-    monkeypatch.setattr("gatehouse.command.main.entry_points", entry_points)
+
+def test_what_models_lacks_without_the_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`gatehouse models verify` without torch names the extra; the overview needs none of it."""
+    entry = importlib.metadata.EntryPoint(
+        "verify", "no_such_package.verify:verify", "gatehouse.commands.models"
+    )
+    _replace_entry_points(monkeypatch, entry)
+    assert "fingerprint" in run("models", "--help").stdout
+    result = run("models", "verify", "folder")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: `gatehouse models verify` needs no_such_package, which is not installed: "
+        "pip install 'gatehouse[server]'\n"
+    )
+
+
+def _replace_entry_points(monkeypatch: pytest.MonkeyPatch, *replaced: importlib.metadata.EntryPoint) -> None:
+    def entry_points(*, group: str, name: str | None = None) -> list[importlib.metadata.EntryPoint]:
+        return [entry for entry in replaced if group == entry.group and name in (None, entry.name)]
+
+    monkeypatch.setattr("gatehouse.command.groups.entry_points", entry_points)
 
 
 def test_wrong_usage_is_exit_code_2() -> None:

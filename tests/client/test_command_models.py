@@ -25,15 +25,51 @@ def test_list_as_json(server: FakeServer) -> None:
     assert found[2]["labels"] == ["animals", "plants", "stones"]
 
 
-def test_show_has_parameters_and_formulas(server: FakeServer) -> None:
-    """`show` tells each matrix with its formula; `--card` prints the card alone."""
+def test_show_is_a_page(server: FakeServer) -> None:
+    """Facts, then matrices by layer with their formulas and sums, then what a step and a session cost."""
     shown = run("models", "show", "keyboard", target=server.target).stdout
-    assert "6 x 7" in shown
-    assert "= 6·7" in shown
-    assert run("models", "show", "keyboard", "--card", target=server.target).stdout.startswith("# keyboard")
     assert (
-        json.loads(run("models", "show", "keyboard", "--json", target=server.target).stdout)["online"] is True
+        shown
+        == f"""\
+model        keyboard@1
+what it is   Ten words.
+task         language model, runs sessions
+input        tokens, 10 in the vocabulary, from text
+layer 0      lstm, 6 to 4, peepholes
+arithmetic   float32, answers reproducible to the bit
+fingerprint  {"00" * 32}
+
+parameters               dimensions  count  formula
+embedding
+  weight                     10 x 6     60  V·E
+layer 0
+  weight_ih                  16 x 6     96  4·H·E
+  bias_ih                        16     16  4·H
+  together                             112  4·(E + 1 + 0)·H
+  with one bias (Keras)                 96  4·E·H
+head
+  weight                                    that of the embedding
+  bias                           10     10  V
+all                                    182
+where V = 10  E = 6  H = 4
+
+a step       1.23 MFLOP in matrix products, 5,000 bytes of weights read
+a session    32 bytes of state; 44.7 kB while it is live, with earlier states and a tape of 50 steps
+the model    168 bytes of memory, loaded in 0.00 s
+"""
     )
+
+
+def test_show_as_json_has_all_of_it(server: FakeServer) -> None:
+    """`--json` prints one object; `--card` the card alone."""
+    told = json.loads(run("models", "show", "keyboard", "--json", target=server.target).stdout)
+    assert told["online"] is True
+    assert told["dimensions"] == {"V": 10, "E": 6, "H": 4}
+    assert (told["step_flops"], told["step_bytes"], told["session_bytes"]) == (1_234_567, 5_000, 44_700)
+    (layer,) = told["recurrent_layers"]
+    assert layer["options"] == ["peepholes"]
+    assert layer["parameter_sums"][0]["one_bias_count"] == 96
+    assert run("models", "show", "keyboard", "--card", target=server.target).stdout.startswith("# keyboard")
 
 
 def test_show_tells_the_arithmetic_and_claims_no_more_than_was_proved(server: FakeServer) -> None:

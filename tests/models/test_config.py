@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gatehouse_server.models.config import ConfigError, parse_config
 from gatehouse_server.network.cell_options import CellOptions
-from gatehouse_server.network.spec import InitialSpec, FeatureInputSpec, TokenInputSpec
+from gatehouse_server.network.spec import FeatureInputSpec, InitialSpec, TokenInputSpec
 
 KEYBOARD: dict[str, Any] = {
     "format": 1,

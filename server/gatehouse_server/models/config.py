@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gatehouse_server.models.decoder_section import Decoder
 from gatehouse_server.models.recurrent_section import Recurrent
 from gatehouse_server.models.section import Section
 from gatehouse_server.models.sections import (
@@ -20,11 +21,10 @@ from gatehouse_server.network.spec import (
     HeadSpec,
     InitialSpec,
     NetworkSpec,
-    RecurrentSpec,
     TokenInputSpec,
 )
 
-Task = Literal["language_model", "classifier", "regressor", "encoder"]
+Task = Literal["language_model", "classifier", "regressor", "encoder", "transducer"]
 Pooling = Literal["last", "mean", "max"]
 
 SHOWN_PROBLEMS = 3
@@ -52,6 +52,7 @@ class ModelConfig(Section):
     labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     text: Text | None = None
     initial: Initial | None = None
+    decoder: Decoder | None = None
 
     @field_validator("pooling", mode="before")
     @classmethod
@@ -66,6 +67,7 @@ class ModelConfig(Section):
         _check_input(self)
         _check_task(self)
         _check_head(self)
+        _check_decoder(self)
         self.network_spec()
         return self
 
@@ -80,7 +82,7 @@ class ModelConfig(Section):
         return (self.text or Text()).sentence_end
 
     def network_spec(self) -> NetworkSpec:
-        """The same dimensions as the network layer takes them."""
+        """The same dimensions as the network layer takes them; of a transducer, those of the encoder."""
         return NetworkSpec(
             input=TokenInputSpec(
                 vocabulary_size=self.input.vocabulary_size, embedding_size=self.input.embedding_size
@@ -102,8 +104,10 @@ def parse_config(content: bytes) -> ModelConfig:
     """Read config.json. Raises `ConfigError`, whose one line names each offending key."""
     try:
         json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # a number of thousands of digits, too
         raise ConfigError(f"is not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise ConfigError("is nested too deeply") from error
     try:
         return ModelConfig.model_validate_json(content)
     except ValidationError as error:
@@ -154,6 +158,7 @@ def _check_head(config: ModelConfig) -> None:
         "classifier": ("softmax", "sigmoid"),
         "regressor": ("linear",),
         "encoder": (),
+        "transducer": (),
     }[config.task]
     if config.head is None:
         if kinds:
@@ -177,6 +182,23 @@ def _check_head(config: ModelConfig) -> None:
                 f"head.tied: expected {config.recurrent.spec().output_size} values per step of the last layer as "
                 f"input.embedding_size, got {config.input.embedding_size}"
             )
+
+
+def _check_decoder(config: ModelConfig) -> None:
+    if config.task != "transducer":
+        if config.decoder is not None:
+            raise ValueError(f"decoder is for transducers only, got task {config.task}")
+        return
+    if config.decoder is None:
+        raise ValueError("decoder: expected one for task transducer, got none")
+    if config.initial is not None:
+        raise ValueError("initial: a transducer has it in decoder, where it reads what the encoder hands on")
+    summary_size = config.network_spec().summary_size
+    if config.decoder.initial.size != summary_size:
+        raise ValueError(
+            f"decoder.initial.size: expected {summary_size}, what the encoder hands on of a whole sequence, "
+            f"got {config.decoder.initial.size}"
+        )
 
 
 def _one_line(error: ValidationError) -> str:

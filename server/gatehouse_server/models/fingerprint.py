@@ -3,7 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 
-FINGERPRINTED = ("config.json", "model.safetensors", "tokenizer.json", "display.json", "blocked.txt")
+FINGERPRINTED = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "display.json",
+    "blocked.txt",
+    "output_tokenizer.json",
+)
 """The files that change what a model answers. The card and the loss curve do not."""
 
 

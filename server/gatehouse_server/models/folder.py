@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -10,22 +10,23 @@ from tokenizers import Tokenizer
 
 from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.config import ConfigError, ModelConfig, parse_config
-from gatehouse_server.models.fingerprint import FINGERPRINTED, fingerprint
+from gatehouse_server.models.files import read_files
+from gatehouse_server.models.fingerprint import fingerprint
 from gatehouse_server.models.model import LoadedModel
-from gatehouse_server.models.parameters import parameter_table
+from gatehouse_server.models.output_text import OutputText
+from gatehouse_server.models.parts import Part, expected_shapes, joint_table, network_specs, parameters_of
 from gatehouse_server.models.sections import TokenInput
 from gatehouse_server.models.text import TextCodec
 from gatehouse_server.models.weights import WeightsError, match_weights, read_weights
 from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 from gatehouse_server.network.network import DEFAULT_FOLD_LIMIT_BYTES, Network
 from gatehouse_server.network.recording import NotRecordableError
-from gatehouse_server.network.spec import parameter_shapes
+from gatehouse_server.network.spec import NetworkSpec
+from gatehouse_server.network.transducer import Transducer
 
 __all__ = ["DEFAULT_FOLD_LIMIT_BYTES", "ModelFolderError", "load_folder"]
 
 _log = structlog.get_logger(__name__)
-
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
 def load_folder(
@@ -42,72 +43,62 @@ def load_folder(
     any defect: something missing, unreadable, inconsistent, truncated, or of another kind than it should be.
     """
     started = clock()
-    contents = _read_files(path)
+    contents = read_files(path)
     config = _config(path, contents)
     text = _text(path, config, contents)
-    shapes = {name: tuple(shape) for name, shape in parameter_shapes(config.network_spec()).items()}
-    weights_path = path / "model.safetensors"
+    output = _output_text(path, config, contents)
+    specs = network_specs(config)
     try:
-        parameters = match_weights(read_weights(contents["model.safetensors"]), shapes)
+        parameters = match_weights(read_weights(contents["model.safetensors"]), expected_shapes(specs))
     except WeightsError as error:
-        raise ModelFolderError(weights_path, str(error), error.remedy) from error
-    try:
-        network = Network.build(
-            config.network_spec(),
-            parameters,
-            device=device,
-            fold_limit_bytes=fold_limit_bytes,
-            arithmetic=arithmetic,
+        raise ModelFolderError(path / "model.safetensors", str(error), error.remedy) from error
+
+    def build(part: Part, spec: NetworkSpec) -> Network:
+        own = parameters_of(part, parameters)
+        return Network.build(
+            spec, own, device=device, fold_limit_bytes=fold_limit_bytes, arithmetic=arithmetic
         )
+
+    try:
+        networks = {part: build(part, spec) for part, spec in specs.items()}
     except (ValueError, RuntimeError) as error:
         raise ModelFolderError(
             path,
             f"the network could not be built on {device} ({error})",
             "correct config.json, or choose a device with room for it",
         ) from error
-    try:
-        network.record()
-    except NotRecordableError as failure:
-        _log.warning("steps run operator by operator, which is slower", path=str(path), problem=str(failure))
+    for network in networks.values():
+        _record(path, network)
     card = path / "card.md"
     return LoadedModel(
         config=config,
-        network=network,
+        network=next(iter(networks.values())),
         text=text,
+        transducer=None if output is None else _transducer(networks, output),
+        output_text=output,
         fingerprint=fingerprint(contents),
-        parameters=parameter_table(config, shapes),
-        memory_bytes=network.parameter_bytes + network.folded_bytes,
+        parameters=joint_table(specs),
+        memory_bytes=sum(network.parameter_bytes + network.folded_bytes for network in networks.values()),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         load_seconds=clock() - started,
     )
 
 
-def _read_files(path: Path) -> dict[str, bytes]:
-    if not path.is_dir():
-        raise ModelFolderError(
-            path, "is not a folder", "make it <name>/<version> with config.json and weights in it"
-        )
-    contents = {}
-    for name in FINGERPRINTED:
-        try:
-            contents[name] = (path / name).read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ModelFolderError(
-                path / name, f"cannot be read ({error.strerror})", "make it a readable file"
-            ) from error
-    if "config.json" not in contents:
-        raise ModelFolderError(path, "config.json is missing", "write it as docs/model-format.md describes")
-    if "model.safetensors" not in contents:
-        pickles = sorted(file.name for file in path.iterdir() if file.suffix in _PICKLES)
-        found = f" (found {pickles[0]}, which is never opened)" if pickles else ""
-        raise ModelFolderError(
-            path,
-            f"model.safetensors is missing{found}",
-            "save the weights with safetensors.torch.save_file(module.state_dict(), path)",
-        )
-    return contents
+def _record(path: Path, network: Network) -> None:
+    try:
+        network.record()
+    except NotRecordableError as failure:
+        _log.warning("steps run operator by operator, which is slower", path=str(path), problem=str(failure))
+
+
+def _transducer(networks: Mapping[Part, Network], output: OutputText) -> Transducer:
+    return Transducer(
+        encoder=networks["encoder"],
+        decoder=networks["decoder"],
+        start_id=output.start_id,
+        end_id=output.end_id,
+        suppressed_ids=output.suppressed_ids,
+    )
 
 
 def _config(path: Path, contents: dict[str, bytes]) -> ModelConfig:
@@ -142,18 +133,11 @@ def _text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> TextCo
                 "remove it or correct input.kind",
             )
         return None
-    tokenizer_path = path / "tokenizer.json"
-    if "tokenizer.json" not in contents:
-        raise ModelFolderError(
-            path, "tokenizer.json is missing", "save the tokenizer with tokenizers.Tokenizer.save(path)"
-        )
-    try:
-        tokenizer = Tokenizer.from_buffer(contents["tokenizer.json"])
-    except Exception as error:  # the library raises nothing more precise
-        raise ModelFolderError(
-            tokenizer_path, f"cannot be read ({error})", "save it again with tokenizers.Tokenizer.save(path)"
-        ) from error
-    _check_vocabulary(tokenizer_path, tokenizer, config.input)
+    tokenizer = _tokenizer(path, "tokenizer.json", contents)
+    _check_vocabulary(
+        path / "tokenizer.json", tokenizer, config.input.vocabulary_size, "input.vocabulary_size"
+    )
+    _check_unknown_token(path / "tokenizer.json", tokenizer)
     try:
         return TextCodec(
             tokenizer,
@@ -169,12 +153,50 @@ def _text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> TextCo
         ) from error
 
 
-def _check_vocabulary(path: Path, tokenizer: Tokenizer, expected: TokenInput) -> None:
+def _output_text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> OutputText | None:
+    name = "output_tokenizer.json"
+    if config.decoder is None:
+        if name in contents:
+            raise ModelFolderError(
+                path / name,
+                f"has no meaning for a model of task {config.task}",
+                "remove it or correct config.json",
+            )
+        return None
+    tokenizer, written = _tokenizer(path, name, contents), config.decoder.input
+    _check_vocabulary(path / name, tokenizer, written.vocabulary_size, "decoder.input.vocabulary_size")
+    try:
+        return OutputText(
+            tokenizer,
+            start_token=written.start_token,
+            end_token=written.end_token,
+            unknown_token=written.unknown_token,
+        )
+    except ValueError as error:
+        raise ModelFolderError(
+            path / "config.json", f"decoder.input.{error}", f"name a token that {name} has"
+        ) from error
+
+
+def _tokenizer(path: Path, name: str, contents: dict[str, bytes]) -> Tokenizer:
+    if name not in contents:
+        raise ModelFolderError(
+            path, f"{name} is missing", "save the tokenizer with tokenizers.Tokenizer.save(path)"
+        )
+    try:
+        return Tokenizer.from_buffer(contents[name])
+    except Exception as error:  # the library raises nothing more precise
+        raise ModelFolderError(
+            path / name, f"cannot be read ({error})", "save it again with tokenizers.Tokenizer.save(path)"
+        ) from error
+
+
+def _check_vocabulary(path: Path, tokenizer: Tokenizer, expected: int, key: str) -> None:
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    if len(vocabulary) != expected.vocabulary_size:
+    if len(vocabulary) != expected:
         raise ModelFolderError(
             path,
-            f"expected {expected.vocabulary_size} tokens as input.vocabulary_size, got {len(vocabulary)}",
+            f"expected {expected} tokens as {key}, got {len(vocabulary)}",
             "use the tokenizer that the model was trained with, or correct config.json",
         )
     if max(vocabulary.values()) != len(vocabulary) - 1:
@@ -183,9 +205,13 @@ def _check_vocabulary(path: Path, tokenizer: Tokenizer, expected: TokenInput) ->
             f"expected ids from 0 to {len(vocabulary) - 1} without a gap, got {max(vocabulary.values())}",
             "number the tokens without gaps",
         )
+
+
+def _check_unknown_token(path: Path, tokenizer: Tokenizer) -> None:
     # A word-level tokenizer without its unknown token fails at the first unknown word, in the middle of
     # serving.
     unknown = getattr(tokenizer.model, "unk_token", None)
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     if unknown is not None and unknown not in vocabulary and type(tokenizer.model).__name__ == "WordLevel":
         raise ModelFolderError(
             path,
@@ -201,8 +227,10 @@ def _display(path: Path, contents: dict[str, bytes]) -> dict[str, str]:
     remedy = 'write it as {"lower-case word": "Display Form"}'
     try:
         display = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ModelFolderError(path / "display.json", f"is not valid JSON ({error})", remedy) from error
+    except RecursionError as error:
+        raise ModelFolderError(path / "display.json", "is nested too deeply", remedy) from error
     if not isinstance(display, dict):
         raise ModelFolderError(
             path / "display.json", f"expected an object, got {type(display).__name__}", remedy

@@ -1,6 +1,6 @@
 """The section `recurrent` of config.json: layers of one kind, or a list of different ones."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer
 
 from gatehouse_server.errors import InvalidInput
 from gatehouse_server.models.capitalisation import capitalise
+from gatehouse_server.models.running_text import RunningText, running_text
 from gatehouse_server.models.sections import SentenceEnd
 from gatehouse_server.models.typed import TypedText, split_typed
 from gatehouse_server.models.vocabulary import Ids, Vocabulary
@@ -59,6 +60,21 @@ class TextCodec:
         """Tokens without any letter or digit, control tokens apart."""
         return self.vocabulary.punctuation_ids
 
+    @property
+    def undrawable_ids(self) -> frozenset[int]:
+        """Never generated: unknown, start and end token, other special tokens, and blocked words."""
+        return self.vocabulary.undrawable_ids
+
+    def running_text(self, before_ids: Sequence[int], before: str | None = None) -> RunningText:
+        """A text that goes on, token by token, behind these ids; `before` is how they were spelt, if that is known."""
+        return running_text(
+            self._tokenizer,
+            self.vocabulary,
+            unknown_id=self.unknown_id,
+            before=before,
+            before_ids=before_ids,
+        )
+
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`, without special tokens. Raises `InvalidInput` for text that is not
         Unicode.
@@ -76,6 +92,16 @@ class TextCodec:
         except (UnicodeEncodeError, TypeError) as error:
             raise _not_encodable(error) from error
         return [encoding.ids for encoding in encodings]
+
+    def encode_with_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """The token ids of each text, and where each token stands in it: its first character and the one after its
+        last. Otherwise as `encode_many`.
+        """
+        try:
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        except (UnicodeEncodeError, TypeError) as error:
+            raise _not_encodable(error) from error
+        return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def surface(self, token_id: int) -> str:
         """The display form of a token: "i" is shown as "I"."""

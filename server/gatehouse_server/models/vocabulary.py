@@ -41,9 +41,15 @@ class Vocabulary:
         # Folding by normalising costs a microsecond a word, and only here.
         self._keys = tuple(self.fold(word) for word in self.words)
         self.surfaces = tuple(shown.get(key, word) for key, word in zip(self._keys, self.words, strict=True))
-        self.control_ids = frozenset(control_ids) | self._control_forms(tokenizer)
+        control_ids = frozenset(control_ids)
+        self.control_ids = control_ids | self._control_forms(tokenizer)
         refused = {self.fold(word) for word in blocked}
-        self.suppressed_ids = self.control_ids | {n for n, key in enumerate(self._keys) if key in refused}
+        blocked_ids = {n for n, key in enumerate(self._keys) if key in refused}
+        self.suppressed_ids = self.control_ids | blocked_ids
+        # A blank or a line break is no word to suggest, but running text has them.
+        self.undrawable_ids = frozenset(blocked_ids | self._special(tokenizer) | control_ids)
+        self.has_blanks = tokenizer.decoder is None and any(map(str.isspace, self.words))
+        self.folds_case = self._normalise("A") == "a"
         self.punctuation_ids = frozenset(
             n
             for n, word in enumerate(self.words)
@@ -88,14 +94,16 @@ class Vocabulary:
         return low, high
 
     def _control_forms(self, tokenizer: Tokenizer) -> frozenset[int]:
+        blank = {n for n, word in enumerate(self.words) if not word.strip() or not word.isprintable()}
+        return frozenset(self._special(tokenizer) | blank)
+
+    def _special(self, tokenizer: Tokenizer) -> set[int]:
+        """What stands for no text at all."""
         added = tokenizer.get_added_tokens_decoder()
         special = {number for number, token in added.items() if token.special}
-        formed = {
-            number
-            for number, word in enumerate(self.words)
-            if _CONTROL_FORM.fullmatch(word) or not word.strip() or not word.isprintable()
-        }
-        return frozenset(special | formed)
+        formed = {n for n, word in enumerate(self.words) if _CONTROL_FORM.fullmatch(word)}
+        absent = {n for n in range(self.size) if tokenizer.id_to_token(n) is None}
+        return special | formed | absent
 
 
 def _normalisation(tokenizer: Tokenizer) -> Callable[[str], str]:

@@ -5,6 +5,7 @@ them.
 import json
 import re
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import safetensors
 import safetensors.torch
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 _LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 100_000_000
+"""As in the safetensors library."""
 _STORED_TYPES = {torch.float32, torch.float16}
 _BARE_RECURRENT = re.compile(r"\w+_l\d+(_reverse)?")
 _NAMED = 4
@@ -81,21 +84,45 @@ def _check_container(content: bytes) -> None:
         raise WeightsError(
             f"is truncated: expected {header_end} bytes of header, got {len(content)}", "copy it again"
         )
-    try:
-        header = json.loads(content[_LENGTH_BYTES:header_end])
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        expected = header_end + max(ends, default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise WeightsError("is not a safetensors file: its header is damaged", save) from error
+    expected = _end_of_data(content[_LENGTH_BYTES:header_end], header_end)
+    if expected is None:
+        raise WeightsError("is not a safetensors file: its header is damaged", save)
     if len(content) < expected:
         raise WeightsError(f"is truncated: expected {expected} bytes, got {len(content)}", "copy it again")
 
 
-def _drop_tied_head(renamed: dict[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    if "head.weight" in expected or "head.weight" not in renamed or "embedding.weight" not in renamed:
+def _end_of_data(header: bytes, header_end: int) -> int | None:
+    """Where the file ends by its header; None when that cannot be read."""
+    try:
+        entries = json.loads(header).items()
+        ends = [entry["data_offsets"][1] for name, entry in entries if name != "__metadata__"]
+        return header_end + max(ends, default=0)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def check_file_size(start: BinaryIO, size_bytes: int) -> None:
+    """Raises `WeightsError` for a file that is longer than its header says, before anybody reads the rest of it.
+
+    What else is wrong with a file is found when it has been read.
+    """
+    length = start.read(_LENGTH_BYTES)
+    header_bytes = int.from_bytes(length, "little")
+    if header_bytes > _MOST_HEADER_BYTES:
         return
-    if "embedding.weight" in expected and torch.equal(renamed["head.weight"], renamed["embedding.weight"]):
-        del renamed["head.weight"]
+    end = _end_of_data(start.read(header_bytes), len(length) + header_bytes)
+    if end is not None and size_bytes > end:
+        raise WeightsError(
+            f"is longer than its header says: expected {end} bytes, got {size_bytes}", "copy it again"
+        )
+
+
+def _drop_tied_head(renamed: dict[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    for part in ("", "decoder."):
+        head, embedding = f"{part}head.weight", f"{part}embedding.weight"
+        repeats = head in renamed and embedding in renamed and torch.equal(renamed[head], renamed[embedding])
+        if repeats and head not in expected and embedding in expected:
+            del renamed[head]
 
 
 def _names_differ(
