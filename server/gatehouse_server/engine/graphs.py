@@ -52,7 +52,11 @@ class CudaGraphs:
                     function()
             current.wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            # A model that is loaded while others serve is captured beside the engine's thread: what that does meanwhile
+            # is no business of the capture.
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ):
                 function()
         replay: Callable[[], None] = graph.replay
         return replay

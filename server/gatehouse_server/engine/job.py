@@ -16,30 +16,41 @@ Floats = npt.NDArray[np.float32]
 class Wants:
     """What a job should answer. Made once for many jobs that want the same.
 
-    `k` best entries at the last step, or with `every_step` at each; `scores` of the consumed tokens; the whole
-    output `vector` where `k` would be answered. `suppressed` leaves out the entries that are never suggested;
-    `candidates` restricts the best to these ids, ascending; `watched` is an id whose value is wanted in any case.
+    `k` best entries at the last step, or with `every_step` at each; `scores` of the consumed tokens; the whole output
+    `vector` and the top layer's `hidden` where `k` would be answered. `suppressed` leaves out the entries that are
+    never suggested; `candidates` restricts the best to these ids, ascending; `watched` is an id whose value is wanted
+    in any case.
 
-    `per_step` tells whether an answer is wanted where `k` or `vector` would be given, `reads_each_step` whether every
-    step goes through the output layer, `plain` whether the best at the last step, if anything, are all that is wanted.
+    `per_step` tells whether an answer is wanted where `k`, `vector` or `hidden` would be given, `reads` whether it goes
+    through the output layer, `reads_each_step` whether every step does, `plain` whether the best at the last step, if
+    anything, are all that is wanted.
     """
 
     k: int = 0
     every_step: bool = False
     scores: bool = False
     vector: bool = False
+    hidden: bool = False
     suppressed: bool = False
     candidates: Ids | None = None
     watched: int | None = None
     per_step: bool = field(init=False)
+    reads: bool = field(init=False)
     reads_each_step: bool = field(init=False)
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        per_step = self.k > 0 or self.vector
-        reads_each_step = self.scores or (self.every_step and per_step)
-        special = self.vector or self.suppressed or self.candidates is not None or self.watched is not None
-        object.__setattr__(self, "per_step", per_step)
+        reads = self.k > 0 or self.vector
+        reads_each_step = self.scores or (self.every_step and reads)
+        special = (
+            self.vector
+            or self.hidden
+            or self.suppressed
+            or self.candidates is not None
+            or self.watched is not None
+        )
+        object.__setattr__(self, "per_step", reads or self.hidden)
+        object.__setattr__(self, "reads", reads)
         object.__setattr__(self, "reads_each_step", reads_each_step)
         object.__setattr__(self, "plain", not reads_each_step and not special)
 
@@ -49,11 +60,14 @@ NOTHING = Wants()
 
 @dataclass(slots=True)
 class Best:
-    """The answer at one step: ids and values (k,), best first; the whole output (V,) and a watched value if wanted."""
+    """The answer at one step: ids and values (k,), best first; the whole output (V,), the top layer's output (R,) and
+    a watched value if wanted.
+    """
 
     ids: Ids | None = None
     values: Floats | None = None
     vector: Floats | None = None
+    hidden: Floats | None = None
     watched: float | None = None
 
 

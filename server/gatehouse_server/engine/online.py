@@ -77,8 +77,8 @@ class OnlineEngine:
             formed = self._clock()
             answer = self._backend.run(assembled.batch)
             computed = self._clock()
-            if answer.head is not None:
-                distribute(assembled, answer.head)
+            if answer.head is not None or answer.hidden is not None:
+                distribute(assembled, answer.head, answer.hidden)
         except Exception as failure:
             # Source rows are untouched, so every session stands where it stood; only this tick's jobs are lost.
             log.exception("tick failed", model=self._model, sessions=len(chosen))

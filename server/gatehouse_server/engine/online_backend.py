@@ -41,7 +41,8 @@ class OnlineBatch:
     """A tick: B sequences with ragged chunks, longest first, and Z states that are only looked at.
 
     `inputs` is packed time-major, (N,) int64 or (N, F) float32, with `batch_sizes` rows at each step. States are
-    read from `source_rows` (B,) and left in `target_rows` (B,).
+    read from `source_rows` (B,) and left in `target_rows` (B,). `hidden_rows` are states whose output of the top layer
+    is wanted as it is, numbered as `HeadRequest.rows`; absent when none is.
     """
 
     inputs: Ids | Floats
@@ -50,6 +51,7 @@ class OnlineBatch:
     target_rows: Ids
     peeked_rows: Ids
     head: HeadRequest | None
+    hidden_rows: Ids | None = None
 
 
 @value
@@ -70,10 +72,13 @@ class HeadAnswer:
 
 @value
 class OnlineAnswer:
-    """`finite` (B,): whether a sequence's new state is finite. `head` is there when it was asked for."""
+    """`finite` (B,): whether a sequence's new state is finite. `head` and `hidden` (number of hidden rows, R) are there
+    when they were asked for.
+    """
 
     finite: Flags
     head: HeadAnswer | None
+    hidden: Floats | None = None
 
 
 class OnlineBackend(Protocol):

@@ -69,9 +69,9 @@ class TorchOnlineBackend:
     def run(self, batch: OnlineBatch) -> OnlineAnswer:
         """Computes a tick; see `OnlineBatch`."""
         if reads_what_it_steps(batch):
-            finite, head = self._step_and_read(batch)
+            finite, read = self._step_and_read(batch)
             # Single steps, so whatever may be asked for lies where they left it.
-            return OnlineAnswer(finite=finite, head=head, hidden=self._hidden(batch, None))
+            return OnlineAnswer(finite=finite, head=read, hidden=self._hidden(batch, None))
         in_table = None if batch.head is None else places_in_table(batch, batch.head.rows)
         keep = (batch.head is not None and in_table is None) or (
             batch.hidden_rows is not None and places_in_table(batch, batch.hidden_rows) is None
@@ -81,7 +81,7 @@ class TorchOnlineBackend:
             finite = self._step(batch)
         else:
             finite, states = self._scan(batch, keep=keep)
-        head = None
+        head: HeadAnswer | None = None
         if in_table is not None:
             head = self._read(batch, in_table)
         elif batch.head is not None:

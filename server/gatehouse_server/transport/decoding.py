@@ -156,11 +156,15 @@ def _outputs(outputs: online_pb2.OutputOptions) -> OutputRequest:
     k: int | None = outputs.k
     if not k and not outputs.HasField("k"):
         k = None
-    return _output_request(k, outputs.steps, outputs.scores, outputs.vector)
+    return _output_request(
+        k, outputs.steps, outputs.scores, outputs.vector, outputs.hidden, outputs.activations
+    )
 
 
 @lru_cache(maxsize=256)  # clients ask for the same again and again
-def _output_request(k: int | None, steps: int, scores: bool, vector: bool) -> OutputRequest:
+def _output_request(
+    k: int | None, steps: int, scores: bool, vector: bool, hidden: bool, activations: bool
+) -> OutputRequest:
     if k is not None:
         check_k(k, "outputs.k")
     if steps not in (
@@ -171,4 +175,11 @@ def _output_request(k: int | None, steps: int, scores: bool, vector: bool) -> Ou
         raise InvalidInput.of_field(
             "outputs.steps", f"expected OUTPUT_STEPS_LAST or OUTPUT_STEPS_EVERY, got {steps}"
         )
-    return OutputRequest(k=k, every_step=steps == online_pb2.OUTPUT_STEPS_EVERY, scores=scores, vector=vector)
+    return OutputRequest(
+        k=k,
+        every_step=steps == online_pb2.OUTPUT_STEPS_EVERY,
+        scores=scores,
+        vector=vector,
+        hidden=hidden,
+        activations=activations,
+    )

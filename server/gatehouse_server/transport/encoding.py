@@ -14,6 +14,7 @@ from gatehouse.v1 import online_pb2, session_pb2
 
 from gatehouse_server.errors import InvalidInput
 from gatehouse_server.sessions import results
+from gatehouse_server.transport.activations import activations_bytes, fill_activations
 from gatehouse_server.transport.durations import fill_duration, fill_timestamp
 from gatehouse_server.transport.message_size import MAX_BLOB_BYTES
 
@@ -40,6 +41,9 @@ def fill_write_result(
         message.token_ids.extend(result.token_ids.tolist())
     if result.repeated:
         message.repeated_write = True
+    if result.activations:
+        fill_activations(message.activations, result.activations)
+        message.token_texts.extend(result.token_texts)
     fill_timing(message.timing, result.timing)
 
 
@@ -114,12 +118,15 @@ def weight_bytes(result: object) -> int:
     if not isinstance(result, results.WriteResult):
         return 512
     size = 128 if result.scores is None else 128 + 12 * len(result.scores)
+    size += activations_bytes(result.activations)
     for step in result.steps:
         size += 8
         if step.best_ids is not None:
             size += 24 * len(step.best_ids)
         if step.vector is not None:
             size += 4 * len(step.vector)
+        if step.hidden is not None:
+            size += 4 * len(step.hidden)
     return size
 
 
@@ -133,3 +140,5 @@ def _fill_step(message: online_pb2.StepOutput, step: results.StepOutput) -> None
         message.best_texts.extend(step.best_texts)
     if step.vector is not None:
         message.vector = step.vector.astype("<f4", copy=False).tobytes()
+    if step.hidden is not None:
+        message.hidden = step.hidden.astype("<f4", copy=False).tobytes()
