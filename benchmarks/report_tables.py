@@ -6,21 +6,16 @@ from collections.abc import Iterator
 
 from benchmarks.report_markdown import table, whole
 from benchmarks.report_online import online
+from benchmarks.report_page import with_measured_part
 from benchmarks.report_results import Results, chosen, machine
 from benchmarks.report_targets import verdicts
-
-BEGIN, END = "<!-- written by benchmarks.report -->", "<!-- end of what benchmarks.report wrote -->"
 
 _MET = {True: "yes", False: "**no**", None: "-"}
 
 
 def rendered(page: str, results: Results) -> str:
     """The page with its measured part made anew. Raises ValueError when the page has no place for it."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN} and {END}")
-    return before + BEGIN + "\n" + "\n".join(_lines(results)) + "\n" + END + after
+    return with_measured_part(page, _lines(results))
 
 
 def _lines(results: Results) -> Iterator[str]:

@@ -7,7 +7,7 @@ n = a(W_n x + b_n + U_n (r h) + d_n)       reset before the product
 f is the gate activation, a the activation, `gate_clip` bounds what they are applied to. It is slower than `gru`, which
 has these at their defaults.
 
-Sources: Cho et al. 2014, equations 5 to 8 (reset before; there z stands for what is 1 - z here); ONNX operator GRU
+Sources: Cho et al. 2014, equations 5 to 8 (reset before the product); ONNX operator GRU
 (`linear_before_reset`, `clip`, activations).
 """
 

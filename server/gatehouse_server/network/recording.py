@@ -78,7 +78,7 @@ def record(computation: Callable[..., Any], example: Sequence[Tensor]) -> Callab
         except Exception as failure:  # whatever torch cannot do: the caller has another way
             raise NotRecordableError(f"{type(failure).__name__}: {failure}") from failure
     for warning in warned:
-        if issubclass(warning.category, torch.jit.TracerWarning):
+        if issubclass(warning.category, torch.jit.TracerWarning):  # type: ignore[attr-defined]  # it is there
             raise NotRecordableError(f"it decides by what it computes: {str(warning.message).splitlines()[0]}")
     forward: Callable[..., Any] = traced.forward
     return forward
