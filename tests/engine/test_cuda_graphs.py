@@ -33,7 +33,9 @@ class FakeCuda:
         self.stream_now = "default"
 
     @contextmanager
-    def graph(self, graph, pool, stream):
+    def graph(self, graph, pool, stream, capture_error_mode):
+        # Other threads go on using the device meanwhile, when a model is loaded beside those that serve.
+        assert capture_error_mode == "thread_local"
         self.asked.append(f"capture on {stream.name} in {pool}")
         with self.stream(stream):
             yield

@@ -10,7 +10,6 @@ from gatehouse_server.network.fused_reading import FusedReader
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import pack
 from gatehouse_server.network.spec import FeatureInputSpec, NetworkSpec, RecurrentSpec, parameter_shapes
-from gatehouse_server.network.stepped_reading import SteppedReader
 
 from .oracle import random_parameters
 from .readings import RECURRENTS, drained, expected_of, inputs_of, spec_of
@@ -112,8 +111,8 @@ def test_a_network_for_sessions_too_can_do_both() -> None:
 
 
 @pytest.mark.usefixtures("_fused_everywhere")
-def test_a_network_without_head_needs_no_fused_layers() -> None:
-    """Nobody sends it documents."""
+def test_encoders_have_fused_layers_too() -> None:
+    """A network without an output layer reads whole documents as others do."""
     recurrent = RecurrentSpec.uniform(cell="lstm", input_size=5, hidden_size=8)
     spec = NetworkSpec(input=FeatureInputSpec(size=5), recurrent=recurrent)
-    assert isinstance(Network.build(spec, random_parameters(spec)).reader(), SteppedReader)
+    assert isinstance(Network.build(spec, random_parameters(spec)).reader(), FusedReader)
