@@ -10,6 +10,7 @@ from gatehouse_server.network.fused_reading import FusedReader
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.packing import pack
 from gatehouse_server.network.spec import FeatureInputSpec, NetworkSpec, RecurrentSpec, parameter_shapes
+from gatehouse_server.network.stepped_reading import SteppedReader
 
 from .oracle import random_parameters
 from .readings import RECURRENTS, drained, expected_of, inputs_of, spec_of
