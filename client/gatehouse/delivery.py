@@ -64,6 +64,7 @@ class Delivery:
         self._write, self._doubted = ledger.hand_out()
         self._incarnation = ledger.state.incarnation
         self._own_revision = self._revision = self._write.revision
+        self._unavailable: UnavailableError | None = None
         self._standing: Standing | None = None
         self._furthest: int | None = None
         self._gets_on = True
@@ -123,7 +124,10 @@ class Delivery:
             return self._catch_up(error)
         if isinstance(error, (UnavailableError, DeadlineExceededError)):
             self._ledger.count(interruptions=1)
-            return self._pause(error, error)
+            # When time is up, it tells what kept the server from answering; that the last try was short is no news.
+            if isinstance(error, UnavailableError):
+                self._unavailable = error
+            return self._pause(error, self._unavailable or error)
         if self._standing is not None and isinstance(error, OverloadedError):
             return self._pause(error, error)
         if not on_its_own and isinstance(error, _REFUSED):

@@ -248,3 +248,14 @@ def test_a_durable_write_is_not_kept_to_be_made_again(clock: Clock) -> None:
     ledger.accept(answer)
     with pytest.raises(errors.StateBehindError, match="more than this client has kept"):
         _delivery(ledger).failed(_behind(2, 1))
+
+
+def test_the_error_at_the_end_says_what_kept_the_server_from_answering(clock: Clock) -> None:
+    """A last attempt that was too short to be answered is no news after a server that was not there."""
+    delivery = _delivery(_ledger(), seconds=1)
+    gone = errors.UnavailableError("no server")
+    delivery.failed(gone)
+    clock.now += 2
+    with pytest.raises(errors.UnavailableError) as raised:
+        delivery.failed(errors.DeadlineExceededError("too late"))
+    assert raised.value is gone
