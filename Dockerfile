@@ -20,7 +20,7 @@ RUN python -m venv /opt/gatehouse \
  && /opt/gatehouse/bin/python -m pip install --no-cache-dir --constraint constraints.txt pip \
  && /opt/gatehouse/bin/python -m pip install --no-cache-dir \
       --constraint constraints.txt --build-constraint constraints.txt \
-      ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} '.[server]'
+      ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} '.[server,otel]'
 
 FROM ${BASE} AS serve
 COPY --from=build /opt/gatehouse /opt/gatehouse

@@ -103,7 +103,7 @@ def test_what_is_copied_is_enough_to_build(tmp_path: Path) -> None:
 def test_only_the_server_is_installed_at_pinned_versions() -> None:
     """Neither development tools nor unpinned versions get into the image."""
     (run,) = of("RUN")
-    assert "'.[server]'" in run.rest
+    assert "'.[server,otel]'" in run.rest
     assert "[dev]" not in run.rest
     assert run.rest.count("--constraint constraints.txt") == run.rest.count(" pip install ")
     assert '${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"}' in run.rest

@@ -127,7 +127,7 @@ class Delivery:
             # When time is up, it tells what kept the server from answering; that the last try was short is no news.
             if isinstance(error, UnavailableError):
                 self._unavailable = error
-            return self._pause(error, self._unavailable or error)
+            return self._pause(error, error if error.reason else self._unavailable or error)
         if self._standing is not None and isinstance(error, OverloadedError):
             return self._pause(error, error)
         if not on_its_own and isinstance(error, _REFUSED):

@@ -18,6 +18,7 @@ from gatehouse.exchange import Exchange, broken
 from gatehouse.ledger import Ledger
 from gatehouse.results import Suggestions
 from gatehouse.session import Session
+from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2, online_pb2_grpc
 
 
@@ -33,6 +34,8 @@ class Stream:
     def __init__(self, stub: online_pb2_grpc.OnlineServiceStub, *, timeout_seconds: float) -> None:
         self._stub = stub
         self._timeout_seconds = timeout_seconds
+        # Of the span it was made in. The operation that happens to open it is one of many that use it.
+        self._metadata = trace_context()
         self._exchange: Exchange[_Answer] = Exchange()
         self._changed = threading.Condition()
         self._line: _Line | None = None
@@ -129,7 +132,7 @@ class Stream:
 
     def _open(self) -> _Line:
         line = _Line()
-        line.call = self._stub.Stream(self._requests(line))
+        line.call = self._stub.Stream(self._requests(line), metadata=self._metadata)
         line.reader = threading.Thread(target=self._read, args=(line,), name="gatehouse-stream", daemon=True)
         line.reader.start()
         return line

@@ -12,6 +12,7 @@ from grpc import aio
 from gatehouse import failures, requests
 from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
 from gatehouse.patience import Deadline, pauses
+from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2_grpc
 
 Request = TypeVar("Request")
@@ -23,7 +24,7 @@ async def call(
 ) -> Response:
     """One call; its failure is raised as a GatehouseError."""
     try:
-        return await method(request, timeout=timeout_seconds)
+        return await method(request, timeout=timeout_seconds, metadata=trace_context())
     except grpc.RpcError as error:
         raise failures.from_rpc_error(error) from error
 

@@ -19,6 +19,7 @@ from gatehouse.errors import DeadlineExceededError
 from gatehouse.exchange import Exchange, broken
 from gatehouse.ledger import Ledger
 from gatehouse.results import Suggestions
+from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2, online_pb2_grpc
 
 _Answer: TypeAlias = "asyncio.Future[online_pb2.StreamResult | None]"
@@ -37,6 +38,8 @@ class Stream:
     def __init__(self, stub: online_pb2_grpc.OnlineServiceAsyncStub, *, timeout_seconds: float) -> None:
         self._stub = stub
         self._timeout_seconds = timeout_seconds
+        # Of the span it was made in. The operation that happens to open it is one of many that use it.
+        self._metadata = trace_context()
         self._exchange: Exchange[_Answer] = Exchange()
         self._changed = asyncio.Event()
         self._line: asyncio.Task[None] | None = None
@@ -137,7 +140,7 @@ class Stream:
 
     async def _run(self) -> None:
         """One opening of the stream, until it ends. Whoever then has no answer is told so."""
-        call = self._stub.Stream()
+        call = self._stub.Stream(metadata=self._metadata)
         sender = asyncio.create_task(self._send(call))
         status = status_pb2.Status()
         try:

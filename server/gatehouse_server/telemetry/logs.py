@@ -9,17 +9,25 @@ import sys
 from typing import Literal, TextIO
 
 import structlog
+from google.protobuf.message import DecodeError
+
+from gatehouse_server.telemetry.tracebacks import Tracebacks
 
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def configure_logs(
-    *, log_format: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None
+    *,
+    log_format: LogFormat = "auto",
+    level: LogLevel = "info",
+    user_text: bool = False,
+    stream: TextIO | None = None,
 ) -> None:
     """Sets up logging of this process to `stream` (standard error). `auto` is text on a terminal, else JSON.
 
-    Lines of libraries that use Python's own logging come out in the same form, from warnings upward.
+    Lines of libraries that use Python's own logging come out in the same form, from warnings upward. With `user_text`
+    tracebacks have the messages of all exceptions, which may quote what users wrote, and a first line says so.
     """
     output = sys.stderr if stream is None else stream
     as_text = log_format == "text" or (log_format == "auto" and output.isatty())
@@ -28,12 +36,17 @@ def configure_logs(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        # Plain tracebacks: the structured and the coloured ones carry local variables, and so what users wrote.
+        structlog.processors.ExceptionRenderer(Tracebacks(user_text=user_text)),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=output.isatty())]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=output.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if as_text
-        # Plain tracebacks: the structured ones carry local variables, and with them what users wrote.
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, *last],
@@ -47,6 +60,7 @@ def configure_logs(
     )
     handler = logging.StreamHandler(output)
     handler.setFormatter(formatter)
+    handler.addFilter(_of_operators)
     root = logging.getLogger()
     for old in [
         each for each in root.handlers if isinstance(each.formatter, structlog.stdlib.ProcessorFormatter)
@@ -54,3 +68,14 @@ def configure_logs(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
+    if user_text:
+        structlog.get_logger(__name__).warning(
+            "THE LOG MAY QUOTE WHAT USERS WRITE", setting="--log-user-text", advice="For debugging only"
+        )
+
+
+def _of_operators(record: logging.LogRecord) -> bool:
+    """Whether a line of a library is for operators. Bytes that are no message are the sender's fault, and told;
+    gRPC would have a traceback in the log for each.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], DecodeError)
