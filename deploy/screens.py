@@ -172,7 +172,7 @@ FAST: Final = Screen(
             unit="s",
             warn=0.02,
             alarm=0.05,
-            width=12,
+            width=8,
         ),
         Panel(
             title="99 % of each kind of operation",
@@ -181,7 +181,21 @@ FAST: Final = Screen(
                 Query(_quantile(0.99, "gatehouse_result_seconds", _HERE, "operation"), "{{operation}}"),
             ),
             unit="s",
-            width=12,
+            width=8,
+        ),
+        Panel(
+            title="Where a write's time goes",
+            description="Means that add up. queue: too much comes. compute: the tick. publish: the event loop.",
+            queries=(
+                Query(
+                    f"sum by (stage) (rate(gatehouse_stage_seconds_sum{{{_HERE}}}{_RATE})) / on () group_left () "
+                    f'sum(rate(gatehouse_stage_seconds_count{{{_HERE}, stage="queue"}}{_RATE}))',
+                    "{{stage}}",
+                ),
+            ),
+            unit="s",
+            stacked=True,
+            width=8,
         ),
         Panel(
             title="Wait for a tick",
@@ -220,7 +234,16 @@ FAST: Final = Screen(
             unit="s",
             warn=0.05,
             alarm=0.1,
-            width=6,
+            width=8,
+        ),
+        Panel(
+            title="First results, 99 %",
+            description="What somebody who waits sees first: of a generation its first step, of a stream one document.",
+            queries=(
+                Query(_quantile(0.99, "gatehouse_first_result_seconds", _HERE, "operation"), "{{operation}}"),
+            ),
+            unit="s",
+            width=8,
         ),
         Panel(
             title="Calls, 99 %",
@@ -232,7 +255,7 @@ FAST: Final = Screen(
                 ),
             ),
             unit="s",
-            width=6,
+            width=8,
         ),
         Panel(
             title="Documents: wait and work",
@@ -243,7 +266,7 @@ FAST: Final = Screen(
                 Query(_quantile(0.99, "gatehouse_offline_compute_seconds", _OF_MODEL), "computing"),
             ),
             unit="s",
-            width=6,
+            width=12,
         ),
         Panel(
             title="State store",
@@ -252,7 +275,7 @@ FAST: Final = Screen(
             unit="s",
             warn=0.1,
             alarm=1,
-            width=6,
+            width=12,
         ),
     ),
 )

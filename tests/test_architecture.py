@@ -18,14 +18,14 @@ SERVER = ROOT / "server"
 
 # From the bottom up. A module may import from its own row and from those before it.
 LAYERS = (
-    {"errors", "settings"},
+    {"errors", "settings", "setting_types"},
     {"network"},
     {"models", "cells"},
     {"engine", "stores"},
     {"sessions"},
     {"telemetry"},
     {"transport"},
-    {"app"},
+    {"app", "convert"},
 )
 WIRE = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"}
 
@@ -98,13 +98,15 @@ def test_every_module_of_the_server_has_a_layer() -> None:
 
 
 def test_the_client_knows_neither_server_nor_torch() -> None:
-    """The library imports gRPC and protobuf alone; its command line adds the terminal's packages."""
-    imports = imports_of(CLIENT)
+    """The library imports gRPC and protobuf alone; its command line adds the terminal's packages. The trace that the
+    application is in is asked of OpenTelemetry, where that is imported already.
+    """
+    imports = [each for each in imports_of(CLIENT) if each.importer != "gatehouse.trace_context"]
     command = [each for each in imports if each.importer.startswith("gatehouse.command")]
     library = [each for each in imports if each not in command]
     wire = {"grpc", "grpc_status", "google", "typing_extensions"}
     assert foreign_packages(library) <= wire
-    assert foreign_packages(command) <= wire | {"click", "prompt_toolkit", "rich"}
+    assert foreign_packages(command) <= wire | {"click", "matplotlib", "prompt_toolkit", "rich"}
     assert "gatehouse_server" not in {each.package for each in imports}
 
 
@@ -144,6 +146,12 @@ def test_nothing_below_telemetry_knows_the_wire(name: str) -> None:
     assert "gatehouse" not in {each.package for each in imports}
 
 
+def test_conversion_stands_on_models_and_networks() -> None:
+    """What is converted is a folder: neither server nor sessions come along."""
+    layers = {layer(each.imported) for each in of_layer("convert")} - {None}
+    assert layers <= {"convert", "models", "network", "errors"}
+
+
 def test_sessions_know_no_torch() -> None:
     """Sessions hold rows of the state table by number; only the engine's backend touches tensors."""
     assert "torch" not in foreign_packages(of_layer("sessions"))
@@ -160,6 +168,14 @@ def test_only_telemetry_knows_prometheus() -> None:
     """Metrics are made in one layer."""
     importers = [each.importer for each in imports_of(SERVER) if each.package == "prometheus_client"]
     assert {layer(importer) for importer in importers} == {"telemetry"}
+
+
+def test_only_telemetry_knows_opentelemetry() -> None:
+    """Traces are made in one layer, by modules that nothing imports before traces are asked for."""
+    importers = [each.importer for each in imports_of(SERVER) if each.package == "opentelemetry"]
+    assert {layer(importer) for importer in importers} == {"telemetry"}
+    users = {each.importer for each in imports_of(SERVER) if each.imported in importers}
+    assert users == {"gatehouse_server.app.tracing"}
 
 
 def test_the_event_loop_never_sees_a_tensor() -> None:
@@ -185,7 +201,9 @@ def test_imports_by_name_stay_in_the_client() -> None:
         assert {name.partition(".")[0] for name in dotted.findall(source)} == {"gatehouse"}, path
 
 
-@pytest.mark.parametrize(("source_root", "extras"), [(CLIENT, ()), (SERVER, ("server",))])
+@pytest.mark.parametrize(
+    ("source_root", "extras"), [(CLIENT, ("inspect", "otel")), (SERVER, ("server", "keras", "onnx", "otel"))]
+)
 def test_every_imported_package_is_declared(source_root: Path, extras: tuple[str, ...]) -> None:
     """Each import outside ours comes from a package that pyproject.toml names for that part."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -20,6 +20,7 @@ NOT_OF_SESSIONS = (
     errors.ModelNotFound,
     errors.ModelFailed,
     errors.ModelFolderError,
+    errors.ModelRequired,
     errors.StoreDefect,
     errors.Cancelled,
 )

@@ -71,9 +71,11 @@ def test_the_server_extra_brings_torch_and_no_development_tools(metadata: email.
     assert server <= required(metadata, "dev")
 
 
-def test_extras_are_these_two() -> None:
-    """No extra: client and command line. `server`: the service. `dev`: all that the checks need."""
-    assert set(PROJECT["optional-dependencies"]) == {"server", "dev"}
+def test_extras_are_these() -> None:
+    """No extra: client and command line. `server`: the service. `inspect`: what the command line draws with. `keras`
+    and `onnx`: what models of those are converted with. `otel`: traces. `dev`: all that the checks need.
+    """
+    assert set(PROJECT["optional-dependencies"]) == {"server", "inspect", "keras", "onnx", "otel", "dev"}
     assert PROJECT["requires-python"] == ">=3.11"
 
 
@@ -100,7 +102,7 @@ def test_the_wheel_holds_every_file_of_both_packages(wheel: zipfile.ZipFile) -> 
     assert {"gatehouse/py.typed", "gatehouse_server/py.typed", "gatehouse/v1/online_pb2.pyi"} <= packed
 
 
-@pytest.mark.parametrize("model", ["keyboard", "topics"])
+@pytest.mark.parametrize("model", ["dates", "keyboard", "topics"])
 def test_the_wheel_serves(wheel: zipfile.ZipFile, model: str) -> None:
     """Each embedded model is in the wheel with everything it needs to load."""
     folder = f"gatehouse_server/embedded/{model}/1/"
@@ -127,5 +129,5 @@ def test_constraints_are_exact_versions_and_nothing_else() -> None:
     """No address, no build suffix, no CUDA package: which build of torch is taken is the user's choice."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
-    assert [line for line in pins if not re.fullmatch(r"[a-z0-9-]+==[A-Za-z0-9.]+", line)] == []
+    assert [line for line in pins if not re.fullmatch(r"[a-z0-9-]+==(\d+!)?[A-Za-z0-9.]+", line)] == []
     assert [line for line in pins if line.startswith(("nvidia-", "cuda-", "triton"))] == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from torch import Tensor, nn
 
@@ -24,6 +24,7 @@ CLASSIFIER_WORDS = (  # noqa: SIM905 - same
     "<unk> the a of and star galaxy planet proof lemma group cell gene protein we study"
 ).split()
 MELODY_NOTES = ["<unk>", *(f"{name}{octave}" for octave in (3, 4, 5) for name in "cdefgab"), "rest", "bar"]
+WRITTEN = ["<s>", "</s>", "<unk>", *"abcdefgh-"]
 LABELS = ("astro", "math", "bio")
 FEATURE_NAMES = ("x", "y", "z")
 
@@ -135,9 +136,9 @@ def write_tiny_classifier(path: Path, *, seed: int = 0) -> Path:
     return path
 
 
-def write_tiny_features(path: Path, *, seed: int = 0) -> Path:
-    """A regressor that answers 2 values at each step of 3 features: two layers of GRU, online."""
-    size, hidden, outputs = len(FEATURE_NAMES), 16, 2
+def write_tiny_features(path: Path, *, outputs: int = 2, seed: int = 0) -> Path:
+    """A regressor that answers some values at each step of 3 features: two layers of GRU, online."""
+    size, hidden = len(FEATURE_NAMES), 16
     weights = _weights(seed, rnn=nn.GRU(size, hidden, num_layers=2), head=nn.Linear(hidden, outputs))
     config = {
         "task": "regressor",
@@ -147,6 +148,96 @@ def write_tiny_features(path: Path, *, seed: int = 0) -> Path:
         "head": {"kind": "linear", "size": outputs},
     }
     _write(path, config, weights, tokenizer=None)
+    return path
+
+
+def write_tiny_encoder(path: Path, *, seed: int = 0) -> Path:
+    """An encoder of notes, a vector at each step: a layer of LSTM with peepholes under one with coupled gates, without
+    an output layer.
+    """
+    notes, embedding, hidden = MELODY_NOTES, 8, 12
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {
+        "embedding.weight": (len(notes), embedding),
+        "rnn.weight_ih_l0": (4 * hidden, embedding),
+        "rnn.weight_hh_l0": (4 * hidden, hidden),
+        "rnn.bias_ih_l0": (4 * hidden,),
+        "rnn.bias_hh_l0": (4 * hidden,),
+        "rnn.peephole_l0": (3 * hidden,),
+        "rnn.weight_ih_l1": (3 * hidden, hidden),
+        "rnn.weight_hh_l1": (3 * hidden, hidden),
+        "rnn.bias_ih_l1": (3 * hidden,),
+        "rnn.bias_hh_l1": (3 * hidden,),
+    }
+    weights = {name: 0.5 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    config = {
+        "task": "encoder",
+        "description": "Turns notes into vectors, badly.",
+        "input": {
+            "kind": "tokens",
+            "vocabulary_size": len(notes),
+            "embedding_size": embedding,
+            "unknown_token": "<unk>",
+        },
+        "recurrent": {
+            "cell": "lstm",
+            "input_size": embedding,
+            "hidden_size": hidden,
+            "layers": [{"peepholes": True}, {"coupled": True}],
+        },
+    }
+    _write(path, config, weights, tokenizer=word_tokenizer(notes))
+    return path
+
+
+def write_tiny_transducer(path: Path, *, seed: int = 0) -> Path:
+    """Words in, letters out: a bidirectional GRU reads, another one writes, and the ends of the one begin the other."""
+    words, embedding, read, written = CLASSIFIER_WORDS, 8, 16, 24
+    encoder = nn.ModuleDict(
+        {"embedding": nn.Embedding(len(words), embedding), "rnn": nn.GRU(embedding, read, bidirectional=True)}
+    )
+    decoder = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(len(WRITTEN), embedding),
+            "initial": nn.Linear(2 * read, written),
+            "rnn": nn.GRU(embedding, written),
+            "head": nn.Linear(written, len(WRITTEN)),
+        }
+    )
+    config = {
+        "task": "transducer",
+        "description": "Abbreviates, badly.",
+        "input": {
+            "kind": "tokens",
+            "vocabulary_size": len(words),
+            "embedding_size": embedding,
+            "unknown_token": "<unk>",
+        },
+        "recurrent": {
+            "cell": "gru",
+            "input_size": embedding,
+            "hidden_size": read,
+            "bidirectional": True,
+        },
+        "pooling": "last",
+        "decoder": {
+            "input": {
+                "kind": "tokens",
+                "vocabulary_size": len(WRITTEN),
+                "embedding_size": embedding,
+                "start_token": "<s>",
+                "end_token": "</s>",
+            },
+            "initial": {"size": 2 * read},
+            "recurrent": {"cell": "gru", "input_size": embedding, "hidden_size": written},
+            "head": {"kind": "softmax", "size": len(WRITTEN)},
+        },
+    }
+    weights = _weights(seed, encoder=encoder, decoder=decoder)
+    _write(path, config, weights, tokenizer=word_tokenizer(words))
+    letters = Tokenizer(WordLevel({token: number for number, token in enumerate(WRITTEN)}, unk_token="<unk>"))
+    letters.decoder = decoders.Fuse()
+    letters.save(str(path / "output_tokenizer.json"))
     return path
 
 

@@ -13,6 +13,7 @@ _RETRIED_METHODS = (
     ("gatehouse.v1.ModelService", "GetModel"),
     ("gatehouse.v1.AdminService", "InspectSession"),
     ("gatehouse.v1.AdminService", "EvictSession"),
+    ("gatehouse.v1.AdminService", "GetStatus"),
 )
 
 _SERVICE_CONFIG = {

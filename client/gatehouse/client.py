@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
 
-from gatehouse import calls, channel, decoding, documents, requests
-from gatehouse.classification import ClassificationStream
-from gatehouse.documents import Document
-from gatehouse.flight import Flight
+from gatehouse import calls, channel, decoding, generated, model_decoding, requests
+from gatehouse.document_calls import DocumentCalls
+from gatehouse.generation import Generation
 from gatehouse.ledger import Ledger
 from gatehouse.models import Model
-from gatehouse.results import Classification, Suggestions
+from gatehouse.results import Suggestions
 from gatehouse.session import Session
 from gatehouse.stream import Stream
-from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2, offline_pb2_grpc, online_pb2, online_pb2_grpc
+from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2_grpc, online_pb2, online_pb2_grpc
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-class Client:
+class Client(DocumentCalls):
     """A connection to a server, as `localhost:50051`. Use it as a context manager, or call `close`.
 
     Nothing is sent before the first call. `timeout_seconds` is the deadline of calls that bring none of their
@@ -73,6 +72,60 @@ class Client:
         request = online_pb2.SuggestRequest(suggest=suggestion)
         response = self._insist(self._online.Suggest, request, timeout_seconds)
         return decoding.suggestions(response.result)
+
+    def generate(
+        self,
+        text: str | None = None,
+        *,
+        tokens: Sequence[int] | None = None,
+        features: requests.Features | None = None,
+        model: str | None = None,
+        session: str | None = None,
+        initial: requests.Features | None = None,
+        max_steps: int | None = None,
+        alternatives: int = 1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop_ids: Iterable[int] = (),
+        advance: bool = False,
+        incarnation: int | None = None,
+        revision: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Generation:
+        """Continues a sequence, as language models and forecasts do: iterate over the result for its steps.
+
+        It goes on from a session, or begins on `model`, and consumes a prompt first: text, tokens or features.
+        `initial` is one vector that sets the first state, for models that have an input for it. `max_steps` is how many
+        steps at most (32), `stop_ids` are tokens that end a continuation besides the model's own end token.
+
+        Without `temperature`, `top_k`, `top_p` and `seed` the likeliest token is taken each time; with any of them
+        tokens are drawn, at a `temperature` of 1 unless another is given. `alternatives` are drawn each by itself.
+
+        The session stays where it is, unless `advance` moves it along by prompt and continuation, in one write at the
+        end. That write has the `incarnation` and the `revision` that are given, so that repeating the call is harmless.
+        The call itself is never repeated.
+        """
+        request = generated.generate_request(
+            text=text,
+            tokens=tokens,
+            features=features,
+            model=model,
+            session=session,
+            initial=initial,
+            max_steps=max_steps,
+            alternatives=alternatives,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            stop_ids=stop_ids,
+            advance=advance,
+            incarnation=incarnation,
+            revision=revision,
+        )
+        return Generation(self._online, request, timeout_seconds=self._seconds(timeout_seconds))
 
     def session(
         self, model: str, *, session_id: str | None = None, timeout_seconds: float | None = None
@@ -138,74 +191,17 @@ class Client:
         """One stream for the operations of many sessions."""
         return Stream(self._online, timeout_seconds=self._timeout_seconds)
 
-    def classify(
-        self,
-        documents: Iterable[Document | tuple[str, str]],
-        *,
-        model: str,
-        k: int | None = None,
-        truncate: bool = False,
-        in_order: bool = False,
-        max_in_flight: int = 512,
-        timeout_seconds: float = 60.0,
-    ) -> Iterator[Classification]:
-        """Classifies any number of documents, (id, text) pairs or `Document`s; results come as they finish.
-
-        A document that fails has its `error` in its result, and the others go on. Memory stays bounded: at
-        most `max_in_flight` documents are between the iterable and the loop over the results, which also
-        bounds the wait for a slow one `in_order`. The iterable is read in another thread. When the connection
-        drops, what has no result is sent again.
-
-        `k` limits the labels in a result, `truncate` cuts documents at the server's limit instead of refusing
-        them. `timeout_seconds` is the longest wait for the next result while documents are under way (for the
-        first one at most the client's own timeout when the server cannot be reached); then UnavailableError
-        or DeadlineExceededError is raised. DuplicateDocumentError when two documents in flight have the same
-        id.
-        """
-        flight = Flight(
-            model=model,
-            options=requests.classify_options(k, truncate),
-            in_order=in_order,
-            max_in_flight=max_in_flight,
-        )
-        stream = ClassificationStream(
-            self._offline, flight, connect_seconds=self._timeout_seconds, silence_seconds=timeout_seconds
-        )
-        return stream.results(documents)
-
-    def classify_batch(
-        self,
-        batch: Iterable[Document | tuple[str, str]],
-        *,
-        model: str,
-        k: int | None = None,
-        truncate: bool = False,
-        timeout_seconds: float | None = None,
-    ) -> tuple[Classification, ...]:
-        """Classifies a few documents in one call, which must fit into one message; results in the same order.
-
-        InvalidInputError when a document cannot be put on the wire; other documents that fail have their
-        `error`.
-        """
-        request = offline_pb2.ClassifyRequest(
-            model=model,
-            documents=[documents.whole(documents.of(entry)) for entry in batch],
-            options=requests.classify_options(k, truncate),
-        )
-        response = calls.call(self._offline.Classify, request, self._seconds(timeout_seconds))
-        return tuple(decoding.classification(result) for result in response.results)
-
     def list_models(self, *, timeout_seconds: float | None = None) -> tuple[Model, ...]:
         """All models by name and version, those that could not be loaded included."""
         request = model_pb2.ListModelsRequest()
         response = calls.call(self._models.ListModels, request, self._seconds(timeout_seconds))
-        return tuple(decoding.model(entry) for entry in response.models)
+        return tuple(model_decoding.model(entry) for entry in response.models)
 
     def get_model(self, name: str, *, timeout_seconds: float | None = None) -> Model:
         """One model, by `name` (its newest version) or `name@version`. ModelNotFoundError when missing."""
         request = model_pb2.GetModelRequest(model=name)
         response = calls.call(self._models.GetModel, request, self._seconds(timeout_seconds))
-        return decoding.model(response.model)
+        return model_decoding.model(response.model)
 
     def _handle(self, ledger: Ledger) -> Session:
         return Session(

@@ -1,20 +1,19 @@
-"""Protobuf messages to the plain values of `gatehouse.results` and `gatehouse.models`."""
+"""Protobuf messages to the plain values of `gatehouse.results`."""
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from google.protobuf.duration_pb2 import Duration
 
-from gatehouse import failures
-from gatehouse.models import FeatureInput, Model, ParameterMatrix, TokenInput
+from gatehouse import activations, failures
+from gatehouse.floats import floats
 from gatehouse.results import (
     Candidate,
-    Classification,
+    DocumentResult,
+    DocumentStep,
     LabelScore,
     SessionLine,
     SessionState,
@@ -25,7 +24,7 @@ from gatehouse.results import (
     Timing,
     WriteResult,
 )
-from gatehouse.v1 import admin_pb2, model_pb2, offline_pb2, online_pb2, session_pb2
+from gatehouse.v1 import admin_pb2, offline_pb2, online_pb2, session_pb2
 
 _TIERS: Mapping[int, Tier] = MappingProxyType(
     {
@@ -63,7 +62,7 @@ def suggestions(message: online_pb2.SuggestResult) -> Suggestions:
         rebuilt=message.rebuilt,
         computed_steps=message.computed_steps,
         state=session_state(message.state),
-        timing=_timing(message.timing),
+        timing=timing(message.timing),
     )
 
 
@@ -76,7 +75,9 @@ def write_result(message: online_pb2.WriteResult) -> WriteResult:
         scores=tuple(message.scores[:]),
         token_ids=tuple(message.token_ids[:]),
         repeated=message.repeated_write,
-        timing=_timing(message.timing),
+        timing=timing(message.timing),
+        activations=activations.of_layers(message.activations) if message.activations else (),
+        token_texts=tuple(message.token_texts[:]) if message.activations else (),
     )
 
 
@@ -91,88 +92,55 @@ def session_line(message: admin_pb2.SessionLine) -> SessionLine:
     )
 
 
-def classification(message: offline_pb2.DocumentResult) -> Classification:
+def document_result(message: offline_pb2.DocumentResult) -> DocumentResult:
     """What became of a document."""
     if message.HasField("status"):
-        return Classification(id=message.document_id, error=failures.from_status(message.status))
-    return Classification(
+        return DocumentResult(id=message.document_id, error=failures.from_status(message.status))
+    return DocumentResult(
         id=message.document_id,
-        scores=tuple(LabelScore(label=entry.label, score=entry.score) for entry in message.scores),
+        scores=_label_scores(message.scores),
+        vector=floats(message.vector) if message.vector else None,
+        hidden=floats(message.hidden) if message.hidden else None,
+        log_likelihood=message.log_likelihood if message.HasField("log_likelihood") else None,
+        steps=tuple([_document_step(step) for step in message.steps]),
         step_count=message.step_count,
         truncated=message.truncated,
-        timing=_timing(message.timing),
+        activations=activations.of_layers(message.activations) if message.activations else (),
+        token_ids=tuple(message.token_ids[:]),
+        token_texts=tuple(message.token_texts[:]),
+        timing=timing(message.timing),
     )
 
 
-def model(message: model_pb2.Model) -> Model:
-    """A model, ready or not."""
-    return Model(
-        name=message.name,
-        version=message.version,
-        ready=message.status == model_pb2.MODEL_STATUS_READY,
-        failure=message.failure,
-        task=message.task,
-        description=message.description,
-        online=message.online,
-        cell=message.cell,
-        layers=message.layers,
-        hidden_size=message.hidden_size,
-        projection_size=message.projection_size,
-        bidirectional=message.bidirectional,
-        merge=message.merge,
-        pooling=tuple(message.pooling),
-        tokens=_token_input(message.tokens) if message.HasField("tokens") else None,
-        features=FeatureInput(size=message.features.size, names=tuple(message.features.names))
-        if message.HasField("features")
-        else None,
-        labels=tuple(message.labels),
-        parameters=tuple(
-            ParameterMatrix(
-                name=entry.name, shape=tuple(entry.shape), count=entry.count, formula=entry.formula
-            )
-            for entry in message.parameters
-        ),
-        parameter_count=message.parameter_count,
-        fingerprint=message.fingerprint,
-        memory_bytes=message.memory_bytes,
-        state_bytes=message.state_bytes,
-        load_seconds=_seconds(message.load_duration),
-        card=message.card,
-        arithmetic=message.arithmetic,
-        reproducible=message.reproducible,
+def _document_step(message: offline_pb2.DocumentStep) -> DocumentStep:
+    return DocumentStep(
+        scores=_label_scores(message.scores),
+        vector=floats(message.vector) if message.vector else None,
+        hidden=floats(message.hidden) if message.hidden else None,
+        log_probability=message.log_probability if message.HasField("log_probability") else None,
+        token_id=message.token_id if message.HasField("token_id") else None,
+        text_start=message.text_start,
+        text_end=message.text_end,
     )
 
 
-def _token_input(message: model_pb2.TokenInput) -> TokenInput:
-    return TokenInput(
-        vocabulary_size=message.vocabulary_size,
-        unknown_id=message.unknown_id if message.HasField("unknown_id") else None,
-        start_id=message.start_id if message.HasField("start_id") else None,
-        end_id=message.end_id if message.HasField("end_id") else None,
-        accepts_text=message.accepts_text,
-    )
+def _label_scores(messages: Iterable[offline_pb2.LabelScore]) -> tuple[LabelScore, ...]:
+    return tuple([LabelScore(label=entry.label, score=entry.score) for entry in messages])
 
 
 def _step_output(message: online_pb2.StepOutput) -> StepOutput:
-    ids, vector = message.best_ids[:], message.vector
+    ids, vector, hidden = message.best_ids[:], message.vector, message.hidden
     # The server may leave texts out where a token or label has none.
     texts = message.best_texts[:] or [""] * len(ids)
     return StepOutput(
         position=message.position,
         best=tuple(map(Candidate._make, zip(ids, texts, message.best_log_probabilities[:], strict=True))),
-        vector=_floats(vector) if vector else None,
+        vector=floats(vector) if vector else None,
+        hidden=floats(hidden) if hidden else None,
     )
 
 
-def _floats(packed: bytes) -> memoryview[float]:
-    if sys.byteorder == "big":
-        swapped = array("f", packed)
-        swapped.byteswap()
-        packed = swapped.tobytes()
-    return memoryview(packed).cast("f")
-
-
-def _timing(message: online_pb2.Timing) -> Timing:
+def timing(message: online_pb2.Timing) -> Timing:
     return Timing(queue_seconds=_seconds(message.queue), compute_seconds=_seconds(message.compute))
 
 

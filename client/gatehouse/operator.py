@@ -1,4 +1,4 @@
-"""The client of the administrative port: the sessions of all users."""
+"""The client of the administrative port: the sessions of all users, the models, and how the server is."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Self
 
 import grpc
 
-from gatehouse import calls, channel, decoding, failures
+from gatehouse import calls, channel, decoding, failures, operator_decoding
 from gatehouse.errors import DeadlineExceededError, SessionEvictedError
+from gatehouse.model_change import ModelChange, Unloading
 from gatehouse.results import SessionLine
+from gatehouse.server_status import ServerStatus
 from gatehouse.v1 import admin_pb2, admin_pb2_grpc
+
+LOADING_SECONDS = 600.0
+"""Loading a large model takes a while; what was begun is finished though nobody waits for it any more."""
 
 
 class Operator:
@@ -74,6 +79,39 @@ class Operator:
             calls.call(self._stub.EvictSession, request, self._seconds(timeout_seconds))
         except SessionEvictedError:
             return
+
+    def load_model(self, folder: str, *, timeout_seconds: float = LOADING_SECONDS) -> ModelChange:
+        """Serves the model in a folder `<name>/<version>` of the server's machine, to whoever begins from now on; a
+        model of that name and version is replaced when its content differs. PreconditionError, and nothing has changed,
+        when the folder has a defect.
+        """
+        request = admin_pb2.LoadModelRequest(folder=folder)
+        response = calls.call(self._stub.LoadModel, request, timeout_seconds)
+        return operator_decoding.model_change(response.change)
+
+    def unload_model(
+        self, model: str, *, force: bool = False, timeout_seconds: float = LOADING_SECONDS
+    ) -> Unloading:
+        """Serves `name@version` to nobody new. The server lets go of it when its last session and its last call have
+        ended; with `force`, its sessions in memory are ended, and their users told SessionEvictedError.
+        ModelNotFoundError when there is none, PreconditionError when the server must not be without it.
+        """
+        request = admin_pb2.UnloadModelRequest(model=model, force=force)
+        response = calls.call(self._stub.UnloadModel, request, timeout_seconds)
+        return Unloading(
+            change=operator_decoding.model_change(response.change),
+            evicted_sessions=response.evicted_sessions,
+        )
+
+    def reload_models(self, *, timeout_seconds: float = LOADING_SECONDS) -> tuple[ModelChange, ...]:
+        """Has the server look at the folders of its models again, and load, replace and unload; what became of each."""
+        response = calls.call(self._stub.ReloadModels, admin_pb2.ReloadModelsRequest(), timeout_seconds)
+        return tuple(map(operator_decoding.model_change, response.changes))
+
+    def status(self, *, timeout_seconds: float | None = None) -> ServerStatus:
+        """How the server is. Also told while it is stuck or leaving."""
+        request, seconds = admin_pb2.GetStatusRequest(), self._seconds(timeout_seconds)
+        return operator_decoding.server_status(calls.call(self._stub.GetStatus, request, seconds))
 
     def _seconds(self, timeout_seconds: float | None) -> float:
         return self._timeout_seconds if timeout_seconds is None else timeout_seconds

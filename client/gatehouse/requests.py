@@ -61,23 +61,66 @@ def delete_session(session_id: str) -> online_pb2.DeleteSessionRequest:
     return online_pb2.DeleteSessionRequest(session_id=session_id, request_id=_request_id())
 
 
-def classify_options(k: int | None, truncate: bool) -> offline_pb2.ClassifyOptions:
-    """How to classify."""
-    return offline_pb2.ClassifyOptions(k=k, truncate=truncate)
+def document_options(
+    *,
+    k: int | None = None,
+    truncate: bool = False,
+    every_step: bool = False,
+    vector: bool = False,
+    hidden: bool = False,
+    log_likelihood: bool = False,
+    activations: bool = False,
+) -> offline_pb2.ClassifyOptions:
+    """What documents ask back."""
+    return offline_pb2.ClassifyOptions(
+        k=k,
+        truncate=truncate,
+        steps=online_pb2.OUTPUT_STEPS_EVERY if every_step else online_pb2.OUTPUT_STEPS_UNSPECIFIED,
+        vector=vector,
+        hidden=hidden,
+        log_likelihood=log_likelihood,
+        activations=activations,
+    )
+
+
+def transduce_options(
+    *,
+    beam_size: int,
+    length_penalty: float,
+    alternatives: int,
+    max_output_steps: int | None,
+    truncate: bool,
+) -> offline_pb2.TransduceOptions:
+    """How outputs are searched for."""
+    return offline_pb2.TransduceOptions(
+        beam_size=beam_size,
+        length_penalty=length_penalty,
+        alternatives=alternatives,
+        max_output_steps=max_output_steps,
+        truncate=truncate,
+    )
 
 
 @lru_cache(maxsize=256)  # callers ask for the same again and again; messages copy it
 def outputs(
-    *, k: int | None, every_step: bool, scores: bool, vector: bool
+    *,
+    k: int | None,
+    every_step: bool,
+    scores: bool,
+    vector: bool,
+    hidden: bool = False,
+    activations: bool = False,
 ) -> online_pb2.OutputOptions | None:
     """What a write asks back; None when it asks for nothing."""
-    if k is None and not scores and not vector:
+    if k is None and not (scores or vector or hidden or activations):
         return None
     return online_pb2.OutputOptions(
         k=k,
         steps=online_pb2.OUTPUT_STEPS_EVERY if every_step else online_pb2.OUTPUT_STEPS_UNSPECIFIED,
         scores=scores,
         vector=vector,
+        hidden=hidden,
+        activations=activations,
     )
 
 

@@ -7,7 +7,8 @@ knows gRPC.
     ├── ModelFailed              the model is known, but its folder could not be loaded
     ├── ModelMismatch            the session runs on another model than the call names
     ├── ModelNotLoaded           the session is kept, but its model is not served here now
-    ├── ModelFolderError         a model folder has a defect (at start-up; clients see ModelFailed)
+    ├── ModelFolderError         a model folder has a defect (users see ModelFailed)
+    ├── ModelRequired            an operator would unload what the server must not be without
     ├── SessionNotFound          no such session; the reason tells what became of it
     ├── SessionExists            the identifier of a session to be made is taken
     ├── RevisionConflict         a write under an old revision, or with other content than the accepted one
@@ -153,6 +154,12 @@ class ModelFolderError(GatehouseError):
         self.remedy = " ".join(remedy.split())
 
 
+class ModelRequired(GatehouseError):
+    """The model is one without which the server is not ready, so it is not unloaded."""
+
+    reasons = ("MODEL_REQUIRED",)
+
+
 class SessionNotFound(GatehouseError):
     """There is no such session (any more)."""
 
@@ -212,7 +219,7 @@ class TapeFull(GatehouseError):
 class Overloaded(GatehouseError):
     """Something bounded is full. Trying again after `retry_after_seconds` may succeed."""
 
-    reasons = ("OVERLOADED", "QUEUE_FULL", "SESSIONS_FULL")
+    reasons = ("OVERLOADED", "QUEUE_FULL", "SESSIONS_FULL", "CONTINUATIONS_FULL")
 
     def __init__(
         self,

@@ -18,9 +18,18 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+)
+
+from gatehouse_server.setting_types import (
+    Count,
+    Folders,
+    Milliseconds,
+    Names,
+    Port,
+    Seconds,
+    SecondsOrNone,
 )
 
 ENVIRONMENT_PREFIX = "GATEHOUSE_"
@@ -28,13 +37,6 @@ CONFIG_VARIABLE = "GATEHOUSE_CONFIG"
 
 # Set for the client's side, or by Kubernetes for every service named `gatehouse`.
 _FOREIGN_VARIABLES = re.compile(r"GATEHOUSE_(TARGET|ADMIN_TARGET|SERVICE_.*|PORT_\d.*)")
-
-Count = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Names = Annotated[tuple[str, ...], NoDecode]
-Folders = Annotated[tuple[Path, ...], NoDecode]
 
 
 class SettingsError(Exception):
@@ -141,6 +143,13 @@ class Settings(BaseSettings):
     max_write_steps: Count = Field(default=4096, description="Most steps of one write.")
     max_tape_steps: Count = Field(default=1_000_000, description="Most steps that a session remembers.")
     max_text_bytes: Count = Field(default=65_536, description="Most bytes of a text in one online operation.")
+    max_generated_steps: Count = Field(
+        default=1024, description="Most steps that one Generate call may ask for."
+    )
+    max_alternatives: Count = Field(default=16, description="Most continuations of one Generate call.")
+    max_continuations: Count = Field(
+        default=256, description="Continuations of all Generate calls that may be under way."
+    )
     max_sessions_per_tick: Count = Field(default=256, description="Most sessions in one online batch.")
     chunk_steps: Count = Field(default=16, description="Most steps of one write in one tick.")
     online_latency_target_ms: Milliseconds = Field(
@@ -151,6 +160,13 @@ class Settings(BaseSettings):
     max_document_steps: Count = Field(default=100_000, description="Most steps of a document.")
     max_document_bytes: Count = Field(
         default=4_194_304, description="Most bytes of a document, all parts together."
+    )
+    max_document_output_bytes: Annotated[int, Field(gt=0, le=16_711_680)] = Field(
+        default=8_388_608, description="Most bytes of a document's result."
+    )
+    max_output_steps: Count = Field(default=512, description="Most tokens of what a transducer writes.")
+    max_beam_size: Annotated[int, Field(gt=0, le=1024)] = Field(
+        default=32, description="Most hypotheses that a transducer may be asked to follow."
     )
     batch_tokens: Count = Field(default=65_536, description="Most steps in one batch of documents.")
     max_documents_in_flight_per_stream: Count = Field(
@@ -165,17 +181,43 @@ class Settings(BaseSettings):
         description="Operations of one stream that may be under way before it is read no further.",
     )
 
+    max_connection_age_seconds: SecondsOrNone = Field(
+        default=0.0,
+        description="A users' connection older than this is asked to end, so that its client may reach another server, "
+        "seconds; 0 for never.",
+    )
+    max_connection_age_grace_seconds: SecondsOrNone = Field(
+        default=60.0, description="How long calls on such a connection may go on, seconds."
+    )
+    drain_delay_seconds: SecondsOrNone = Field(
+        default=0.0,
+        description="How long after SIGTERM work is still taken, while readiness says no, seconds: "
+        "as long as load balancers take to notice.",
+    )
     drain_grace_seconds: Seconds = Field(
-        default=20.0, description="How long running work may take to finish after SIGTERM, seconds."
+        default=20.0, description="How long running work may take to finish after that, seconds."
     )
     stuck_turn_seconds: Seconds = Field(
         default=60.0, description="A turn of the engine longer than this fails /healthz, seconds."
+    )
+    traces: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Traces of calls, sent where the OTEL_* variables say; auto is on when these name an exporter or "
+        "an endpoint. Needs the extra `otel`.",
+    )
+    trace_stream_seconds: SecondsOrNone = Field(
+        default=1.0,
+        description="Of a traced stream, one operation has a span each so many seconds; 0 for every operation.",
     )
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="auto is text on a terminal, else JSON."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level to log."
+    )
+    log_user_text: bool = Field(
+        default=False,
+        description="For debugging: tracebacks with all that exceptions say, which may quote what users wrote.",
     )
 
     @field_validator("models", "require_models", mode="before")

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 from gatehouse_server.app.arithmetic import choose_arithmetic, prepare_device
-from gatehouse_server.app.composition import load_models
 from gatehouse_server.app.failure import CannotStartError
+from gatehouse_server.app.model_loading import load_models
 from gatehouse_server.engine.observer import SilentObserver
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.network.arithmetic import Arithmetic

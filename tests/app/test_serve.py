@@ -103,6 +103,7 @@ def test_a_server_serves_then_finishes_what_runs_and_leaves(server: Server) -> N
     """Real models answer; on SIGTERM new calls are refused, an open stream is told, and the exit code is 0."""
     serving = server.until("serving")
     assert "loopback" in serving["reachable_from"]
+    assert set(serving["start_seconds"]) == {"imports", "models", "state_store", "engine"}
     assert [line["model"] for line in server.lines if line["event"] == "model loaded"] == [
         "keyboard@1",
         "topics@1",
@@ -136,7 +137,7 @@ def test_a_server_serves_then_finishes_what_runs_and_leaves(server: Server) -> N
             next(stream)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         go_on.set()
-    server.until("stopped")
+    assert server.until("stopped")["nothing_lost"] is True
     assert server.process.wait(30) == 0
 
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from gatehouse import aio
+from gatehouse.aio.generation import Generation
 
-_WRAPPED = (aio.Client, aio.Session, aio.Stream)
+_WRAPPED = (aio.Client, aio.Session, aio.Stream, Generation)
 
 
 class Blocking:
@@ -25,6 +26,10 @@ class Blocking:
 
     def __enter__(self) -> Blocking:
         return self
+
+    def __iter__(self) -> Iterator[Any]:
+        assert isinstance(self._inner, Generation), "of all wrapped objects only this one is iterated over"
+        return self._each(aiter(self._inner))
 
     def __exit__(self, *exception: object) -> None:
         self.close()

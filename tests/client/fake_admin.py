@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import grpc
 from gatehouse.v1 import admin_pb2, admin_pb2_grpc
+from google.protobuf.duration_pb2 import Duration
 
 from tests.client.fake_status import Refusal, abort, refusal
 
@@ -21,6 +22,21 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
         self.calls = calls
         self.lines: dict[str, admin_pb2.SessionLine] = {}
         self.evicted: list[str] = []
+        self.folders: list[str] = []
+        self.unloaded: list[tuple[str, bool]] = []
+        self.changes = [
+            admin_pb2.ModelChange(
+                model="keyboard@2",
+                kind=admin_pb2.MODEL_CHANGE_KIND_REPLACED,
+                fingerprint="ab" * 32,
+                leaving_sessions=1,
+                load_duration=Duration(nanos=250_000_000),
+            ),
+            admin_pb2.ModelChange(
+                model="broken@1", kind=admin_pb2.MODEL_CHANGE_KIND_FAILED, problem="config.json is missing"
+            ),
+        ]
+        self.status = admin_pb2.GetStatusResponse(version="1.2.3", device="cpu", phase="serving")
         self.calls_to_refuse: list[Refusal] = []
         self.pages_before_failure: int | None = None
         self.stall = threading.Event()
@@ -68,6 +84,35 @@ class FakeAdmin(admin_pb2_grpc.AdminServiceServicer):
         del self.lines[self._find(request.session_id, context).session_id]
         self.evicted.append(request.session_id)
         return admin_pb2.EvictSessionResponse()
+
+    def LoadModel(  # noqa: N802
+        self, request: admin_pb2.LoadModelRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.LoadModelResponse:
+        self._begin("LoadModel", context)
+        self.folders.append(request.folder)
+        return admin_pb2.LoadModelResponse(change=self.changes[0])
+
+    def UnloadModel(  # noqa: N802
+        self, request: admin_pb2.UnloadModelRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.UnloadModelResponse:
+        self._begin("UnloadModel", context)
+        self.unloaded.append((request.model, request.force))
+        change = admin_pb2.ModelChange(
+            model=request.model, kind=admin_pb2.MODEL_CHANGE_KIND_UNLOADED, leaving_sessions=3
+        )
+        return admin_pb2.UnloadModelResponse(change=change, evicted_sessions=2 if request.force else 0)
+
+    def ReloadModels(  # noqa: N802
+        self, request: admin_pb2.ReloadModelsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ReloadModelsResponse:
+        self._begin("ReloadModels", context)
+        return admin_pb2.ReloadModelsResponse(changes=self.changes)
+
+    def GetStatus(  # noqa: N802
+        self, request: admin_pb2.GetStatusRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.GetStatusResponse:
+        self._begin("GetStatus", context)
+        return self.status
 
     def _begin(self, method: str, context: grpc.ServicerContext) -> None:
         self.calls[f"AdminService.{method}"] += 1

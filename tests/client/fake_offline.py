@@ -24,6 +24,7 @@ class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
         self.largest_part = 0
         self.break_after: int | None = None
         self.drains = 1
+        self.transduce_options: offline_pb2.TransduceOptions | None = None
         self.reverse = False
         self.began = threading.Event()
         self.stall = threading.Event()
@@ -64,6 +65,54 @@ class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             if results:
                 yield offline_pb2.ClassifyStreamResponse(results=results)
+
+    def Transduce(  # noqa: N802
+        self, request_iterator: Iterator[offline_pb2.TransduceRequest], context: grpc.ServicerContext
+    ) -> Iterator[offline_pb2.TransduceResponse]:
+        self.calls["OfflineService.Transduce"] += 1
+        options: offline_pb2.TransduceOptions | None = None
+        for request in request_iterator:
+            if options is None:
+                options = self.transduce_options = request.options
+                if request.model != "dates":
+                    abort(
+                        context,
+                        refusal(grpc.StatusCode.INVALID_ARGUMENT, "no transducer", reason="WRONG_MODEL_KIND"),
+                    )
+            response = offline_pb2.TransduceResponse()
+            for document in request.documents:
+                self.documents_seen += 1
+                if self.break_after is not None and self.documents_seen > self.break_after:
+                    self.break_after = None
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+                self._transduce(response.results.add(), document, options)
+            yield response
+
+    def _transduce(
+        self,
+        result: offline_pb2.TransduceResult,
+        document: offline_pb2.Document,
+        options: offline_pb2.TransduceOptions,
+    ) -> None:
+        """The text backwards, then in capitals."""
+        result.document_id = document.document_id
+        if document.text == "fail":
+            error = refusal(
+                grpc.StatusCode.INVALID_ARGUMENT, "text: bad", reason="TEXT_NOT_ENCODABLE", field="text"
+            )
+            result.status.CopyFrom(error.status)
+            return
+        result.step_count = len(document.text)
+        result.truncated = options.truncate
+        outputs = [document.text[::-1], document.text.upper()]
+        for place, text in enumerate(outputs[: options.alternatives]):
+            result.hypotheses.add(
+                text=text,
+                token_ids=[place, 7],
+                log_probability=-0.5 - place,
+                score=-0.25 - place,
+                ended=not place,
+            )
 
     def _classify(
         self, document: offline_pb2.Document, text: str, options: offline_pb2.ClassifyOptions

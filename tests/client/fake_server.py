@@ -26,6 +26,7 @@ class FakeServer:
         self.calls: Counter[str] = Counter()
         self.online = FakeOnline(self.calls)
         self.offline = FakeOffline(self.calls)
+        self.models = FakeModels(self.calls)
         self.admin = FakeAdmin(self.calls)
         self.port = self.admin_port = 0
         self.start()
@@ -48,7 +49,7 @@ class FakeServer:
         self._server = grpc.server(ThreadPoolExecutor(max_workers=32), options=options)
         online_pb2_grpc.add_OnlineServiceServicer_to_server(self.online, self._server)
         offline_pb2_grpc.add_OfflineServiceServicer_to_server(self.offline, self._server)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(self.calls), self._server)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(self.models, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self._server.start()
         self._admin_server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
@@ -83,8 +84,40 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
                 end_id=fake_model.END_ID,
                 accepts_text=True,
             ),
-            parameter_count=42,
-            parameters=[model_pb2.ParameterMatrix(name="w", shape=[6, 7], count=42, formula="6·7")],
+            parameter_count=182,
+            parameters=[
+                model_pb2.ParameterMatrix(name="embedding.weight", shape=[10, 6], count=60, formula="V·E"),
+                model_pb2.ParameterMatrix(name="rnn.weight_ih_l0", shape=[16, 6], count=96, formula="4·H·E"),
+                model_pb2.ParameterMatrix(name="rnn.bias_ih_l0", shape=[16], count=16, formula="4·H"),
+                model_pb2.ParameterMatrix(name="head.bias", shape=[10], count=10, formula="V"),
+            ],
+            recurrent_layers=[
+                model_pb2.RecurrentLayer(
+                    cell="lstm",
+                    input_size=6,
+                    hidden_size=4,
+                    direction="forward",
+                    output_size=4,
+                    options=["peepholes"],
+                    parameter_sums=[
+                        model_pb2.ParameterSum(
+                            direction="forward",
+                            count=112,
+                            formula="4·(E + 1 + 0)·H",
+                            one_bias_count=96,
+                            one_bias_formula="4·E·H",
+                        )
+                    ],
+                )
+            ],
+            dimensions=[
+                model_pb2.Dimension(symbol=symbol, size=size)
+                for symbol, size in (("V", 10), ("E", 6), ("H", 4))
+            ],
+            step_flops=1_234_567,
+            step_bytes=5_000,
+            state_bytes=32,
+            session_bytes=44_700,
             fingerprint="00" * 32,
             memory_bytes=168,
             card="# keyboard\n\nTen words.",
@@ -111,20 +144,20 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
             status=model_pb2.MODEL_STATUS_FAILED,
             failure="config.json: no such file",
         )
-        self.models = {model.name: model for model in (broken, keyboard, topics)}
+        self.served = {model.name: model for model in (broken, keyboard, topics)}
 
     def ListModels(  # noqa: N802  # the name is the contract's
         self, request: model_pb2.ListModelsRequest, context: grpc.ServicerContext
     ) -> model_pb2.ListModelsResponse:
         self.calls["ModelService.ListModels"] += 1
-        return model_pb2.ListModelsResponse(models=self.models.values())
+        return model_pb2.ListModelsResponse(models=self.served.values())
 
     def GetModel(  # noqa: N802
         self, request: model_pb2.GetModelRequest, context: grpc.ServicerContext
     ) -> model_pb2.GetModelResponse:
         self.calls["ModelService.GetModel"] += 1
         name = request.model.removesuffix("@1")
-        if name not in self.models:
+        if name not in self.served:
             error = refusal(grpc.StatusCode.NOT_FOUND, f"no model {name!r}", reason="MODEL_NOT_FOUND")
             abort(context, error)
-        return model_pb2.GetModelResponse(model=self.models[name])
+        return model_pb2.GetModelResponse(model=self.served[name])

@@ -12,10 +12,16 @@ import pytest
 from gatehouse import errors, failures
 from gatehouse.command import failure
 from gatehouse.command.classify import classify
+from gatehouse.command.encode import encode
 from gatehouse.command.evaluate import evaluate
+from gatehouse.command.generate import generate
+from gatehouse.command.inspect import inspect
 from gatehouse.command.models import models
+from gatehouse.command.predict import predict
+from gatehouse.command.score import score
 from gatehouse.command.sessions import sessions
 from gatehouse.command.suggest import suggest
+from gatehouse.command.tag import tag
 from gatehouse.operator import Operator
 from google.rpc import error_details_pb2, status_pb2
 
@@ -24,7 +30,19 @@ _DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.mark.parametrize(
     "command",
-    [suggest, classify, evaluate, *models.commands.values(), *sessions.commands.values()],
+    [
+        suggest,
+        generate,
+        classify,
+        tag,
+        encode,
+        score,
+        predict,
+        evaluate,
+        inspect,
+        *models.commands.values(),
+        *sessions.commands.values(),
+    ],
     ids=lambda command: command.name,
 )
 def test_every_option_is_documented(command: click.Command) -> None:
@@ -48,7 +66,7 @@ def test_every_method_and_exception_is_documented() -> None:
     page = (_DOCS / "client.md").read_text()
     names = [
         name
-        for kind in (gatehouse.Client, gatehouse.Session, Operator)
+        for kind in (*gatehouse.Client.__mro__[:-1], gatehouse.Session, Operator)
         for name in vars(kind)
         if name[0] != "_"
     ]

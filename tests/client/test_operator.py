@@ -113,6 +113,10 @@ def test_every_call_of_the_port_has_a_method(operator: Operator, server: FakeSer
     list(operator.list_sessions())
     operator.inspect_session("a")
     operator.evict_session("a")
+    operator.load_model("/models/keyboard/2")
+    operator.unload_model("keyboard@1")
+    operator.reload_models()
+    operator.status()
     service = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
     assert set(server.calls) == {f"AdminService.{method.name}" for method in service.methods}
 

@@ -18,7 +18,8 @@ _CONTEXT = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 def _public(kind: type) -> dict[str, Any]:
     return {
         name: member
-        for name, member in vars(kind).items()
+        for base in reversed(kind.__mro__[:-1])
+        for name, member in vars(base).items()
         if (not name.startswith("_") or name in _CONTEXT or name in _CONTEXT.values()) and callable(member)
     }
 
@@ -55,8 +56,10 @@ def test_every_method_is_called_in_every_call_of_the_protos(client: Any, server:
     client.import_session(client.export_session(client.fork("s").id))
     with client.stream() as stream:
         stream.suggest("how")
+    list(client.generate("how", model="keyboard"))
     list(client.classify([("1", "animals")], model="topics"))
     client.classify_batch([("1", "animals")], model="topics")
+    list(client.transduce([("1", "3 march")], model="dates"))
     client.list_models()
     client.get_model("keyboard")
     services = [

@@ -145,6 +145,18 @@ def test_load_moves_the_panels(watched: Prometheus) -> None:
         assert value > 0, expression
 
 
+def test_stages_add_up_to_the_whole(watched: Prometheus) -> None:
+    """Of each kind of operation that all succeeded: waiting, computing and publishing are its time from end to end."""
+    for kind in ("write", "suggest"):
+        stages = f'sum(gatehouse_stage_seconds_sum{{operation="{kind}"}})'
+        whole = f'gatehouse_result_seconds_sum{{operation="{kind}"}}'
+        ((_, share),) = watched.now(f"{stages} / on () {whole}")[0].values
+        assert share == pytest.approx(1, abs=1e-6)
+        publish = f'gatehouse_stage_seconds_sum{{operation="{kind}", stage="publish"}}'
+        ((_, least),) = watched.now(publish)[0].values
+        assert least > 0
+
+
 def test_the_preview_is_drawn(watched: Prometheus, tmp_path: Path) -> None:
     """The same panels in one picture, for those without Grafana."""
     ((now, _),) = watched.now("vector(1)")[0].values

@@ -114,6 +114,21 @@ def test_a_full_queue_refuses_and_says_when_to_try_again():
     assert engine.stop(30)
 
 
+def test_what_has_begun_is_taken_until_the_thread_ends():
+    """Neither a full queue nor draining refuses what belongs to it; stopping does."""
+    lane, inbox = GatedLane(is_open=False), Inbox()
+    engine = make_engine(lane, inbox, max_queued=1)
+    engine.submit(ticket(0))
+    engine.submit_all([ticket(1), ticket(2)], begun=True)
+    engine.drain()
+    engine.submit_all([ticket(3)], begun=True)
+    lane.gate.set()
+    assert sorted(inbox.outcomes(4)) == [0, 1, 2, 3]
+    assert engine.stop(30)
+    with pytest.raises(Draining):
+        engine.submit_all([ticket(4)], begun=True)
+
+
 def test_draining_refuses_new_work_and_finishes_the_old():
     """After drain, what was submitted is answered, and nothing new is taken."""
     lane, inbox = GatedLane(is_open=False), Inbox()

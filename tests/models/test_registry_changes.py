@@ -53,9 +53,9 @@ def test_a_replaced_model_is_leaving() -> None:
     registry = Registry([old])
     registry.put(new)
     assert registry.get("a@1") is new
-    assert registry.leaving == (old,)
+    assert list(registry.leaving) == [old]
     registry.has_left(old)
-    assert registry.leaving == ()
+    assert list(registry.leaving) == []
 
 
 def test_a_retired_model_is_found_by_nobody() -> None:

@@ -12,7 +12,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.tiny import write_tiny_classifier, write_tiny_features, write_tiny_keyboard
+from tests.tiny import (
+    write_tiny_classifier,
+    write_tiny_features,
+    write_tiny_keyboard,
+    write_tiny_transducer,
+)
 
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 
@@ -65,6 +70,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_tiny_keyboard(models / "keyboard" / "1")
     write_tiny_classifier(models / "topics" / "1")
     write_tiny_features(models / "motion" / "1")
+    write_tiny_transducer(models / "short" / "1")
     write_tiny_features(models / "broken" / "1")
     (models / "broken" / "1" / "model.safetensors").write_bytes(b"not safetensors")
     process, serving = launch(

@@ -157,12 +157,11 @@ def test_an_identifier_may_come_again_when_its_document_is_answered(stub):
     [
         ("nothing", "NOT_FOUND", "MODEL_NOT_FOUND"),
         ("", "INVALID_ARGUMENT", "INVALID_INPUT"),
-        ("keyboard", "INVALID_ARGUMENT", "WRONG_MODEL_KIND"),
         ("broken", "FAILED_PRECONDITION", "MODEL_FAILED"),
     ],
 )
-def test_classifying_needs_a_classifier(stub, model, code, reason):
-    """A call for a model that is missing, broken or no classifier fails as a whole."""
+def test_reading_needs_a_model(stub, model, code, reason):
+    """A call for a model that is missing or broken fails as a whole."""
     request = offline_pb2.ClassifyRequest(model=model, documents=[GOOD])
     failure = failed(lambda: stub.Classify(request))
     assert (failure.code, failure.reason) == (code, reason)

@@ -8,13 +8,18 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from gatehouse import Client
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 
 from tests.service.conftest import GATEHOUSE, start, stop
+from tests.transducers import by_the_book, torch_transducer
+from training.dates.__main__ import held_back_examples
+from training.dates.measures import figures_of, read_by_server
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "server" / "gatehouse_server" / "embedded"
@@ -118,6 +123,47 @@ def test_documents_are_classified_the_same_in_process(target):
     for here, there in zip(results, served, strict=True):
         assert here.label == there["label"]
         assert here.score == pytest.approx(there["score"], abs=1e-5)
+
+
+def test_days_are_read_however_they_are_written(target):
+    """At least 98 in 100 of a thousand spellings of days that were held back, searched greedily and with a beam."""
+    examples = held_back_examples(1000)
+    with Client(target) as client:
+        for beam_size in (1, 4):
+            figures = figures_of(examples, read_by_server(client, "dates", examples, beam_size=beam_size))
+            assert figures.exact >= 0.98
+            assert min(figures.by_kind.values()) >= 0.97
+
+
+def test_the_outputs_of_the_embedded_transducer_are_those_of_plain_torch(target):
+    """Text and log-probability of the best three of a beam, by torch's own modules and a search by the book."""
+    folder = EMBEDDED / "dates" / "1"
+    oracle = torch_transducer(folder)
+    reading, writing = (
+        Tokenizer.from_file(str(folder / name)) for name in ("tokenizer.json", "output_tokenizer.json")
+    )
+    options = {"beam_size": 4, "alternatives": 3, "length_penalty": 0.6, "max_output_steps": 12}
+    examples = held_back_examples(20)
+    with Client(target) as client:
+        documents = [(str(number), each.text) for number, each in enumerate(examples)]
+        results = list(client.transduce(documents, model="dates", in_order=True, **options))
+    for each, result in zip(examples, results, strict=True):
+        expected = by_the_book(
+            oracle.reading(np.array(reading.encode(each.text).ids)),
+            end_id=writing.token_to_id("</s>"),
+            banned=[writing.token_to_id("<s>")],
+            **options,
+        )
+        assert [hypothesis.text for hypothesis in result.hypotheses] == [
+            writing.decode(list(tokens)) for tokens, *_ in expected
+        ]
+        for hypothesis, (_, total, _, _) in zip(result.hypotheses, expected, strict=True):
+            assert hypothesis.log_probability == pytest.approx(total, abs=1e-4)
+
+
+def test_a_day_is_read_on_the_command_line(target):
+    """As the README says."""
+    assert gatehouse(target, "transduce", "the third of march, 2021") == "2021-03-03\n"
 
 
 def test_the_first_example_of_the_readme_runs_and_prints_what_it_says(target):

@@ -29,6 +29,7 @@ EMPTY = {
     'gatehouse_state_bytes{"live"}': 0.0,
     'gatehouse_state_bytes{"host"}': 0.0,
     'gatehouse_sessions_active{"keyboard","1"}': 0.0,
+    "gatehouse_continuations_active": 0.0,
     "gatehouse_queue_depth": 0.0,
     "gatehouse_store_unsaved_sessions": 0.0,
 }

@@ -29,6 +29,7 @@ class Visitors:
     cancelled: int = 0
     cut: int = 0
     written: int = 0
+    left: int = 0
 
     async def come(self, sessions: int) -> None:
         """Makes so many sessions and leaves them: used, never used, or in the middle of something. Every other one is
@@ -67,7 +68,9 @@ class Visitors:
                 fork = stub.ForkSession(online_pb2.ForkSessionRequest(session_id=session_id))
                 fork.cancel()  # it may be made nevertheless: then nobody knows it
                 self.cancelled += 1
+            generations = [await self._generate(stub, session_id) for session_id in called[:3]]
             await self._stream(stub.Stream(), streamed)
+            assert len(generations) == 3  # they are under way until the connection ends
             self.cut += 1
         return sessions
 
@@ -81,6 +84,19 @@ class Visitors:
         await asyncio.sleep(0)  # lets the request leave, on most occasions
         call.cancel()
         self.cancelled += 1
+
+    async def _generate(
+        self, stub: online_pb2_grpc.OnlineServiceAsyncStub, session_id: str
+    ) -> grpc.aio.UnaryStreamCall[online_pb2.GenerateRequest, online_pb2.GenerateResponse]:
+        """A generation of which the first step is read."""
+        sampling = online_pb2.Sampling(temperature=1000.0)
+        call = stub.Generate(
+            online_pb2.GenerateRequest(
+                session_id=session_id, max_steps=1000, alternatives=3, sampling=sampling
+            )
+        )
+        self.left += await _unless_gone(call.read())
+        return call
 
     async def _stream(
         self,

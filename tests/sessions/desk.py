@@ -76,6 +76,7 @@ class Desk:
         self.now = 1000.0
         self.counts = Counts()
         self.answers: Answers = []
+        self.left: list[str] = []
         self._tag = 0
         self._restarts = 0
         self._incarnations = Incarnations(lambda: round(self.unix_now() * 1e9))
@@ -115,6 +116,7 @@ class Desk:
             backend_of=TorchOnlineBackend
             if self.records_ticks
             else partial(TorchOnlineBackend, programs_of=partial(PlainPrograms, tile_rows=TILE_ROWS)),
+            model_left=lambda model: self.left.append(model.key),
             clock=lambda: self.now,
             wall_clock=self.unix_now,
         )
@@ -221,10 +223,14 @@ def make_write(
     every_step: bool = False,
     scores: bool = False,
     vector: bool = False,
+    hidden: bool = False,
+    activations: bool = False,
     **fields: Any,
 ) -> Write:
     """A write; lists of ints become token ids."""
     if isinstance(inputs, list):
         inputs = np.array(inputs, dtype=np.int64)
-    outputs = OutputRequest(k=k, every_step=every_step, scores=scores, vector=vector)
+    outputs = OutputRequest(
+        k=k, every_step=every_step, scores=scores, vector=vector, hidden=hidden, activations=activations
+    )
     return Write(session_id=session_id, inputs=inputs, outputs=outputs, **fields)

@@ -27,7 +27,8 @@ class PlainNetwork:
     """An online model of a folder in plain torch: one `nn.LSTM` or `nn.GRU` between embedding and output layer.
 
     `vocabulary` has the ids of a token model's words and `words` the reverse; both are empty for a model of features.
-    `width` is V for tokens, N for features.
+    `width` is V for tokens, N for features. `first_state` is what the module takes as its state before all steps, zeros
+    unless it is set before anything is asked.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,6 +37,7 @@ class PlainNetwork:
         self.predicts_tokens = config["task"] == "language_model"
         self.takes_tokens = config["input"]["kind"] == "tokens"
         self.vocabulary: dict[str, int] = {}
+        self.first_state: Any = None
         self._before: Tape = ()
         self._embedding = weights.get("embedding.weight")
         if self.takes_tokens:
@@ -59,7 +61,7 @@ class PlainNetwork:
             hidden = torch.zeros(1, self._head.shape[1])
             steps = self._before + tape
             if steps:
-                hidden_after, _ = self._rnn(self._inputs(steps).unsqueeze(1))
+                hidden_after, _ = self._rnn(self._inputs(steps).unsqueeze(1), self.first_state)
                 hidden = torch.cat([hidden, hidden_after.squeeze(1)])
             values = hidden[len(self._before) :] @ self._head.T + self._bias
             return torch.log_softmax(values, dim=1) if self.predicts_tokens else values

@@ -14,6 +14,7 @@ from gatehouse_server.sessions.operations import (
 )
 from gatehouse_server.stores.port import Change, SessionStore, StoreFailure, Tombstone
 from gatehouse_server.stores.worker import StoreWorker
+from structlog.testing import capture_logs
 
 from tests.sessions.desk import Desk, make_write
 from tests.sessions.keeping import LIMITS, under, vector
@@ -205,7 +206,9 @@ def test_a_session_that_cannot_be_read_harms_nobody_else(kept):
     kept.store()
     put_back(kept, broken, i0=b"\0\0\0\0garbage!")()
     kept.restart(store_first=True)
-    damaged, fine = kept.ask(make_write(broken, [14]), make_write(whole, [14]))
+    with capture_logs() as lines:
+        damaged, fine = kept.ask(make_write(broken, [14]), make_write(whole, [14]))
+    assert [(line["event"], line["session_id"]) for line in lines] == [("a session cannot be read", broken)]
     assert damaged.reason == "SESSION_DAMAGED"
     assert broken in damaged.message
     assert fine.state.position == 3

@@ -9,6 +9,7 @@ import pytest
 from gatehouse_server.engine.observer import EngineGauges, Happening, Observer, OfflineBatch, OnlineTick
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.telemetry.server_metrics import Capacity, ServerMetrics
 from prometheus_client import Metric
 
 from tests.tiny import write_tiny_classifier, write_tiny_keyboard
@@ -42,7 +43,12 @@ def metrics(tmp_path: Path) -> Metrics:
     write_tiny_keyboard(tmp_path / "keyboard" / "1")
     (write_tiny_classifier(tmp_path / "topics" / "2") / "config.json").unlink()
     metrics = Metrics()
-    metrics.add_models(Registry.load([tmp_path], embedded=None))
+    metrics.add_models(Registry.load([tmp_path], embedded=None), ["loaded", "unloaded"])
+    server = ServerMetrics(unready=dict, unhealthy=dict)
+    server.serving(
+        Capacity(queue=1, live_sessions=1, resident_sessions=1, sessions=1, rows=dict, device_memory=dict)
+    )
+    metrics.add_server(server)
     metrics.add_build({"gatehouse": "1", "torch": "2"}, "cpu")
     metrics.add_process()
     observer: Observer = metrics.engine
@@ -196,5 +202,17 @@ def test_labels_are_of_closed_sets(metrics: Metrics) -> None:
         for sample in family.samples
         for label in sample.labels
     }
-    closed = {"model", "version", "method", "code", "operation", "event", "reason", "le", "tier", "call"}
+    closed = {
+        "model",
+        "version",
+        "method",
+        "code",
+        "operation",
+        "event",
+        "reason",
+        "le",
+        "tier",
+        "call",
+        "change",
+    }
     assert labels - closed == {"torch", "python", "device"}

@@ -71,3 +71,17 @@ def test_open_calls_are_told() -> None:
         metrics.requests.began(method)
     metrics.requests.request(method, "OK", 0.5)
     assert metrics.registry.get_sample_value("gatehouse_requests_in_flight", {"method": method}) == 2
+
+
+def test_stages_of_operations_add_up() -> None:
+    """What is neither waiting nor computing is publishing; operations that failed have no stages."""
+    metrics = Metrics()
+    metrics.requests.answered("write", "OK", [0.5, 0.25], stages=(0.25, 0.375))
+    metrics.requests.answered("write", "NOT_FOUND", [4.0])
+    value = metrics.registry.get_sample_value
+
+    def stage(name: str) -> float | None:
+        return value("gatehouse_stage_seconds_sum", {"operation": "write", "stage": name})
+
+    assert (stage("queue"), stage("compute"), stage("publish")) == (0.25, 0.375, 0.125)
+    assert value("gatehouse_stage_seconds_count", {"operation": "write", "stage": "queue"}) == 2

@@ -23,11 +23,14 @@ from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.operations import RefusedWrite
 from gatehouse_server.sessions.results import SessionState, StepOutput, Timing, WriteResult
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.telemetry.recent import RecentActivity, RecentOperations
 from gatehouse_server.transport.admin import AdminServicer
 from gatehouse_server.transport.departure import Departure
-from gatehouse_server.transport.document_flow import DocumentLimits, Services
+from gatehouse_server.transport.document_services import DocumentLimits, Services
+from gatehouse_server.transport.generation_decoding import GenerationLimits
 from gatehouse_server.transport.health import Health
 from gatehouse_server.transport.interceptor import CallInterceptor
+from gatehouse_server.transport.model_changes import ModelChanges
 from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
@@ -41,6 +44,7 @@ from gatehouse_server.transport.server import (
     build_admin_server,
     build_server,
 )
+from gatehouse_server.transport.server_status import ModelLine, ServerStatus
 from google.rpc import error_details_pb2, status_pb2
 
 STATE = SessionState(
@@ -52,6 +56,49 @@ STATE = SessionState(
     expires_in_seconds=3600.0,
 )
 TIMING = Timing(queue_seconds=0.001, compute_seconds=0.002)
+
+
+STATUS = ServerStatus(
+    version="1.2.3",
+    device="cpu",
+    phase="serving",
+    serving_since_unix_seconds=1_000_000.5,
+    problems={},
+    warnings={"state_store": "fails"},
+    recent=RecentActivity(
+        window_seconds=10.0,
+        steps_per_second=1234.5,
+        documents_per_second=0.0,
+        batch_sessions=3.5,
+        batch_documents=0.0,
+        operations=(
+            RecentOperations(
+                operation="write",
+                per_second=100.0,
+                failed_per_second=1.0,
+                p50_seconds=0.002,
+                p99_seconds=0.0123,
+            ),
+        ),
+    ),
+    queued=7,
+    queue_capacity=16384,
+    open_calls=5,
+    live_sessions=3,
+    live_sessions_capacity=10_000,
+    packed_sessions=2,
+    stored_sessions=9,
+    sessions_capacity=1_000_000,
+    session_bytes=4096,
+    store_kind="sqlite",
+    durability="async",
+    unsaved_sessions=1,
+    lag_seconds=0.25,
+    models=(
+        ModelLine(key="keyboard@1", status="leaving", fingerprint="f" * 64, sessions=5, memory_bytes=1000),
+        ModelLine(key="broken@1", status="failed", problem="config.json is missing"),
+    ),
+)
 
 
 def write_result(session_id: str = "s", position: int = 3) -> WriteResult:
@@ -103,7 +150,7 @@ class PlayedEngine:
     def submit(self, ticket: Ticket) -> None:
         self.submit_all((ticket,))
 
-    def submit_all(self, tickets: Sequence[Ticket]) -> None:
+    def submit_all(self, tickets: Sequence[Ticket], *, begun: bool = False) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.submitted += len(tickets)
@@ -171,8 +218,10 @@ async def stage(
     stream_limits: StreamLimits | None = None,
     document_limits: DocumentLimits | None = None,
     channel_options: Sequence[tuple[str, Any]] = (),
+    changes: object = None,
+    status: Callable[[], ServerStatus] | None = None,
 ) -> AsyncIterator[Stage]:
-    """Serves with a played engine on free ports of the loopback."""
+    """Serves with a played engine on free ports of the loopback. `changes` plays `ModelChanges`."""
     engine, happenings, metrics, departure = PlayedEngine(play), Happenings(), Metrics(), Departure()
     as_engine = cast(Engine, engine)
     health = Health(services=SERVICES, registry=registry)
@@ -191,6 +240,7 @@ async def stage(
             metrics=metrics.requests,
             departure=departure,
             limits=stream_limits or StreamLimits(),
+            generation_limits=GenerationLimits(),
         )
         servicers = Servicers(
             online=online,
@@ -199,7 +249,13 @@ async def stage(
             health=health,
         )
         admin_servicers = AdminServicers(
-            admin=AdminServicer(engine=as_engine, observer=happenings), health=admin_health
+            admin=AdminServicer(
+                engine=as_engine,
+                observer=happenings,
+                changes=cast(ModelChanges, changes),
+                status=status or (lambda: STATUS),
+            ),
+            health=admin_health,
         )
         server = build_server(servicers, CallInterceptor(metrics.requests, departure))
         admin_server = build_admin_server(admin_servicers, CallInterceptor(metrics.requests, Departure()))

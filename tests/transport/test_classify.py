@@ -1,7 +1,6 @@
 """OfflineService: results with their ids, bad documents alone, and memory that a slow reader cannot fill."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -9,8 +8,9 @@ import grpc.aio
 import pytest
 from gatehouse.v1 import offline_pb2, offline_pb2_grpc
 from gatehouse_server.models.registry import Registry
-from gatehouse_server.transport.document_flow import DocumentLimits
+from gatehouse_server.transport.document_services import DocumentLimits
 
+from tests.transport.slow_reader import SMALL_BUFFERS, sent_before_reading, small_documents
 from tests.transport.stage import Stage, fields_of, reason_of, scores_for, stage, status_of
 
 # The stubs do not know that a dictionary can stand for a submessage.
@@ -79,15 +79,13 @@ async def test_k_bounds_the_labels_and_more_than_there_are_is_refused(registry: 
 @pytest.mark.parametrize(
     ("model", "code", "reason"),
     [
-        ("keyboard", grpc.StatusCode.INVALID_ARGUMENT, "WRONG_MODEL_KIND"),
-        ("motion", grpc.StatusCode.INVALID_ARGUMENT, "WRONG_MODEL_KIND"),
         ("", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
         ("nobody", grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
         ("topics@7", grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
         ("broken", grpc.StatusCode.FAILED_PRECONDITION, "MODEL_FAILED"),
     ],
 )
-async def test_a_model_that_cannot_classify_is_refused(
+async def test_a_model_that_is_not_there_is_refused(
     registry: Registry, model: str, code: grpc.StatusCode, reason: str
 ) -> None:
     """As the status of the call, of both kinds of calls."""
@@ -240,41 +238,15 @@ async def test_a_stream_that_has_said_nothing_does_not_hold_up_a_leaving_server(
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def small_documents(count: int) -> Iterable[offline_pb2.ClassifyStreamRequest]:
-    """Documents of 1 KB, four to a message."""
-    text = "star galaxy " * 85
-    for first in range(0, count, 4):
-        yield request(*(document(f"document-{first + index:09}", text=text) for index in range(4)))
-
-
 @pytest.mark.parametrize("k", [1, None], ids=["one label", "all labels"])
 async def test_a_reader_that_stops_stops_the_sender_within_1000_documents(
     registry: Registry, k: int | None
 ) -> None:
     """With nobody reading results, writing blocks below 1,000 documents of 1 KB; read again, all get through."""
-    total, sent = 3000, 0
-    options = [
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 16 * 1024),
-        ("grpc.http2.write_buffer_size", 16 * 1024),
-    ]
-    async with stage(registry, play=scores_for, channel_options=options) as on:
+    total = 3000
+    async with stage(registry, play=scores_for, channel_options=SMALL_BUFFERS) as on:
         call: Any = offline_pb2_grpc.OfflineServiceStub(on.channel).ClassifyStream()
-
-        async def send() -> None:
-            nonlocal sent
-            for message in small_documents(total):
-                message.options.k = k or 3
-                await call.write(message)
-                sent += len(message.documents)
-            await call.done_writing()
-
-        sending = asyncio.create_task(send())
-        before = -1
-        while before != sent or not sent:
-            before = sent
-            await asyncio.sleep(0.5)  # long enough that a sender which is not stopped goes on
-        assert sent < 1000
-        ids = [result.document_id async for response in call for result in response.results]
-        await sending
+        messages = (request(*documents, options={"k": k or 3}) for documents in small_documents(total))
+        sent, ids = await sent_before_reading(call, messages)
+    assert sent < 1000
     assert len(ids) == len(set(ids)) == total

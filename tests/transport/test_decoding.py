@@ -110,7 +110,19 @@ def test_features_arrive_as_rows() -> None:
 def test_a_write_of_no_steps_moves() -> None:
     """With `at` a write needs no steps; zero is a position, a revision is told with it."""
     decoded = decode_write(
-        write(at=0, revision=4, incarnation=2, outputs={"k": 5, "steps": 2, "scores": True, "vector": True}),
+        write(
+            at=0,
+            revision=4,
+            incarnation=2,
+            outputs={
+                "k": 5,
+                "steps": 2,
+                "scores": True,
+                "vector": True,
+                "hidden": True,
+                "activations": True,
+            },
+        ),
         max_text_bytes=LIMIT,
     )
     assert decoded == Write(
@@ -119,7 +131,7 @@ def test_a_write_of_no_steps_moves() -> None:
         revision=4,
         at=0,
         inputs=None,
-        outputs=OutputRequest(k=5, every_step=True, scores=True, vector=True),
+        outputs=OutputRequest(k=5, every_step=True, scores=True, vector=True, hidden=True, activations=True),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gatehouse.v1 import online_pb2, session_pb2
+from gatehouse_server.engine.looking import LayerActivations
 from gatehouse_server.sessions.results import (
     Durability,
     SessionView,
@@ -59,6 +60,37 @@ def test_a_write_result_is_told_whole() -> None:
     assert np.frombuffer(message.steps[1].vector, "<f4").tolist() == [-0.5, -1.5]
     assert (list(message.scores), list(message.token_ids)) == ([-0.25], [7])
     assert (message.timing.queue.nanos, message.timing.compute.nanos) == (1_000_000, 2_000_000)
+
+
+def test_what_goes_on_inside_is_told_whole() -> None:
+    """Hidden vectors stand at their steps, activations by layer, direction and name, row by row, with their tokens; and
+    their size is known before.
+    """
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    layers = (
+        LayerActivations(layer=0, reverse=False, values={"update": values, "hidden": values[:, ::-1]}),
+        LayerActivations(layer=1, reverse=True, values={"hidden": values[:, :1]}),
+    )
+    result = WriteResult(
+        session_id="s",
+        state=STATE,
+        timing=TIMING,
+        steps=(StepOutput(position=4, hidden=values[0]),),
+        activations=layers,
+        token_ids=np.array([7, 8, 9]),
+        token_texts=("how", "are", "you"),
+    )
+    message = online_pb2.WriteResult()
+    fill_write_result(message, result)
+    assert np.frombuffer(message.steps[0].hidden, "<f4").tolist() == [0.0, 1.0]
+    assert (list(message.token_ids), list(message.token_texts)) == ([7, 8, 9], ["how", "are", "you"])
+    assert [(layer.layer, layer.reverse) for layer in message.activations] == [(0, False), (1, True)]
+    update, hidden = message.activations[0].activations
+    assert [(each.name, each.width) for each in (update, hidden)] == [("update", 2), ("hidden", 2)]
+    assert np.frombuffer(update.values, "<f4").tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.frombuffer(hidden.values, "<f4").tolist() == [1, 0, 3, 2, 5, 4]
+    assert np.frombuffer(message.activations[1].activations[0].values, "<f4").tolist() == [0, 2, 4]
+    assert message.ByteSize() <= weight_bytes(result) <= message.ByteSize() + 512
 
 
 def test_a_suggestion_is_told_whole() -> None:

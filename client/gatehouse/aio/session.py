@@ -98,14 +98,24 @@ class Session:
         every_step: bool = False,
         scores: bool = False,
         vector: bool = False,
+        hidden: bool = False,
+        activations: bool = False,
         timeout_seconds: float | None = None,
     ) -> WriteResult:
         """Puts steps (exactly one of text, tokens, features) at a position; without `at`, at the end.
 
-        `k` asks for the k best next tokens, `vector` for the whole output, both after the last step or
-        `every_step`; `scores` for the log-probability of each step put there.
+        `k` asks for the k best next tokens, `vector` for the whole output, `hidden` for what the top layer hands
+        on, all after the last step or `every_step`; `scores` for the log-probability of each step put there;
+        `activations` for the gates and states of all layers at each of them, which is slow and for looking.
         """
-        outputs = requests.outputs(k=k, every_step=every_step, scores=scores, vector=vector)
+        outputs = requests.outputs(
+            k=k,
+            every_step=every_step,
+            scores=scores,
+            vector=vector,
+            hidden=hidden,
+            activations=activations,
+        )
         async with self._turn:
             self._ledger.draft(at=at, text=text, tokens=tokens, features=features, outputs=outputs)
             return await self._send(timeout_seconds)
@@ -120,6 +130,8 @@ class Session:
         every_step: bool = False,
         scores: bool = False,
         vector: bool = False,
+        hidden: bool = False,
+        activations: bool = False,
         timeout_seconds: float | None = None,
     ) -> WriteResult:
         """Puts steps at the end; otherwise as `write`."""
@@ -131,23 +143,36 @@ class Session:
             every_step=every_step,
             scores=scores,
             vector=vector,
+            hidden=hidden,
+            activations=activations,
             timeout_seconds=timeout_seconds,
         )
 
     async def rewind(
-        self, *, to: int, k: int | None = None, vector: bool = False, timeout_seconds: float | None = None
+        self,
+        *,
+        to: int,
+        k: int | None = None,
+        vector: bool = False,
+        hidden: bool = False,
+        timeout_seconds: float | None = None,
     ) -> WriteResult:
-        """Returns to the state that the session had at a position. `k` and `vector` ask as in `write`."""
-        outputs = requests.outputs(k=k, every_step=False, scores=False, vector=vector)
+        """Returns to the state that the session had at a position. `k`, `vector` and `hidden` ask as in `write`."""
+        outputs = requests.outputs(k=k, every_step=False, scores=False, vector=vector, hidden=hidden)
         async with self._turn:
             self._ledger.draft(at=to, text=None, tokens=None, features=None, outputs=outputs, empty=True)
             return await self._send(timeout_seconds)
 
     async def start_over(
-        self, *, k: int | None = None, vector: bool = False, timeout_seconds: float | None = None
+        self,
+        *,
+        k: int | None = None,
+        vector: bool = False,
+        hidden: bool = False,
+        timeout_seconds: float | None = None,
     ) -> WriteResult:
         """Returns to the initial state."""
-        return await self.rewind(to=0, k=k, vector=vector, timeout_seconds=timeout_seconds)
+        return await self.rewind(to=0, k=k, vector=vector, hidden=hidden, timeout_seconds=timeout_seconds)
 
     async def repeat(self, *, timeout_seconds: float | None = None) -> WriteResult:
         """Sends the unanswered write again. RuntimeError when there is none."""

@@ -4,63 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import click
 
-from gatehouse.command.failure import BROKEN_PIPE, COULD_NOT_RUN, INTERRUPTED, Failure
+from gatehouse.command.failure import BROKEN_PIPE, COULD_NOT_RUN, INTERRUPTED
+from gatehouse.command.groups import OpenGroup
 
 # Where our own commands live, and what the overview says of them without importing any.
 _COMMANDS = {
     "suggest": ("gatehouse.command.suggest:suggest", "Suggest the next word after a text."),
+    "generate": ("gatehouse.command.generate:generate", "Continue a text."),
     "classify": ("gatehouse.command.classify:classify", "Classify documents from files."),
+    "tag": ("gatehouse.command.tag:tag", "Label each step of documents from files."),
+    "encode": ("gatehouse.command.encode:encode", "Turn documents from files into vectors."),
+    "score": ("gatehouse.command.score:score", "Tell how likely documents from files are."),
+    "predict": ("gatehouse.command.predict:predict", "Write a regression's values for documents from files."),
+    "transduce": (
+        "gatehouse.command.transduce:transduce",
+        "Turn texts into other ones, as dates into 2021-03-03.",
+    ),
     "evaluate": ("gatehouse.command.evaluate:evaluate", "Measure a model on a file, through the server."),
-    "models": ("gatehouse.command.models:models", "List the server's models, or show one."),
+    "inspect": ("gatehouse.command.inspect:inspect", "Draw what goes on inside while a text is read."),
+    "models": ("gatehouse.command.models:models", "List, show, load, unload models; convert or verify one."),
+    "status": ("gatehouse.command.status:status", "Show how the server is, as an operator."),
     "sessions": ("gatehouse.command.sessions:sessions", "List, show or delete sessions, as an operator."),
 }
-_SUMMARIES = {"serve": "Run the server."}
 
 
-class Commands(click.Group):
+class Commands(OpenGroup):
     """Our own commands, and those that packages add through the entry-point group `gatehouse.commands`."""
 
+    entry_point_group = "gatehouse.commands"
+    summaries = MappingProxyType(
+        {name: summary for name, (_, summary) in _COMMANDS.items()} | {"serve": "Run the server."}
+    )
+
+    def own_commands(self) -> Sequence[str]:
+        """What comes along, none of it imported."""
+        return list(_COMMANDS)
+
+    def own_command(self, name: str) -> click.Command | None:
+        """One of them, imported now."""
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the overview."""
-        added = sorted(entry.name for entry in entry_points(group="gatehouse.commands"))
-        return [*(name for name in added if name not in _COMMANDS), *_COMMANDS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, imported now."""
-        if cmd_name in _COMMANDS:
-            module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-            command: click.Command = getattr(import_module(module), attribute)
-            return command
-        for entry in entry_points(group="gatehouse.commands", name=cmd_name):
-            try:
-                added: click.Command = entry.load()
-            except ModuleNotFoundError as error:
-                if (error.name or "").split(".")[0] == "gatehouse":
-                    raise
-                raise Failure(
-                    f"`gatehouse {cmd_name}` needs {error.name}, which is not installed: "
-                    "pip install 'gatehouse[server]'"
-                ) from error
-            return added
-        return None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The overview, from our own summaries where there is one."""
-        rows = []
-        for name in self.list_commands(ctx):
-            summary = _COMMANDS[name][1] if name in _COMMANDS else _SUMMARIES.get(name)
-            if summary is None:
-                command = self.get_command(ctx, name)
-                summary = command.get_short_help_str() if command is not None else ""
-            rows.append((name, summary))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        """The server, and whatever else was added, comes first."""
+        return [*self.added_commands(), *self.own_commands()]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command. A reader that left (`| head`) ends it quietly."""

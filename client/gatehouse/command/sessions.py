@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gatehouse.command.failure import failures_told
+from gatehouse.command.spans import long_span
 from gatehouse.command.target import admin_target_option
 
 if TYPE_CHECKING:
@@ -103,12 +104,7 @@ def _remaining(line: SessionLine) -> str:
     expires = line.state.expire_time
     if expires is None:
         return "?"
-    seconds = max(0, round((expires - datetime.now(UTC)).total_seconds()))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    return long_span((expires - datetime.now(UTC)).total_seconds())
 
 
 def _as_json(line: SessionLine) -> str:

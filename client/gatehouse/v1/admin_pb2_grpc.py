@@ -50,6 +50,26 @@ class AdminServiceStub:
                 request_serializer=gatehouse_dot_v1_dot_admin__pb2.EvictSessionRequest.SerializeToString,
                 response_deserializer=gatehouse_dot_v1_dot_admin__pb2.EvictSessionResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/gatehouse.v1.AdminService/LoadModel',
+                request_serializer=gatehouse_dot_v1_dot_admin__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_admin__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/gatehouse.v1.AdminService/UnloadModel',
+                request_serializer=gatehouse_dot_v1_dot_admin__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_admin__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
+        self.ReloadModels = channel.unary_unary(
+                '/gatehouse.v1.AdminService/ReloadModels',
+                request_serializer=gatehouse_dot_v1_dot_admin__pb2.ReloadModelsRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_admin__pb2.ReloadModelsResponse.FromString,
+                _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/gatehouse.v1.AdminService/GetStatus',
+                request_serializer=gatehouse_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=gatehouse_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -78,6 +98,39 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Loads the model in a folder of the server's machine, and serves it to who begins from then on. A model of the same
+        name and version that is served already is replaced when its content differs: sessions and calls that began with it
+        stay on it. FAILED_PRECONDITION with reason MODEL_FOLDER_INVALID when the folder has a defect; nothing changes then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Serves a model to nobody who begins from now on, and lets go of it when the last session and the last call on it have
+        ended. NOT_FOUND when there is none; FAILED_PRECONDITION with reason MODEL_REQUIRED when the server must not be
+        without it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadModels(self, request, context):
+        """Looks at the folders of models again: loads what is new, replaces what has another content, unloads what is gone. A
+        folder with a defect is told, and leaves what is served as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatus(self, request, context):
+        """How the server is, at a glance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +148,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EvictSession,
                     request_deserializer=gatehouse_dot_v1_dot_admin__pb2.EvictSessionRequest.FromString,
                     response_serializer=gatehouse_dot_v1_dot_admin__pb2.EvictSessionResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=gatehouse_dot_v1_dot_admin__pb2.LoadModelRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_admin__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=gatehouse_dot_v1_dot_admin__pb2.UnloadModelRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_admin__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'ReloadModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadModels,
+                    request_deserializer=gatehouse_dot_v1_dot_admin__pb2.ReloadModelsRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_admin__pb2.ReloadModelsResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=gatehouse_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
+                    response_serializer=gatehouse_dot_v1_dot_admin__pb2.GetStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +252,114 @@ class AdminService:
             '/gatehouse.v1.AdminService/EvictSession',
             gatehouse_dot_v1_dot_admin__pb2.EvictSessionRequest.SerializeToString,
             gatehouse_dot_v1_dot_admin__pb2.EvictSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.AdminService/LoadModel',
+            gatehouse_dot_v1_dot_admin__pb2.LoadModelRequest.SerializeToString,
+            gatehouse_dot_v1_dot_admin__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.AdminService/UnloadModel',
+            gatehouse_dot_v1_dot_admin__pb2.UnloadModelRequest.SerializeToString,
+            gatehouse_dot_v1_dot_admin__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.AdminService/ReloadModels',
+            gatehouse_dot_v1_dot_admin__pb2.ReloadModelsRequest.SerializeToString,
+            gatehouse_dot_v1_dot_admin__pb2.ReloadModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatehouse.v1.AdminService/GetStatus',
+            gatehouse_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
+            gatehouse_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

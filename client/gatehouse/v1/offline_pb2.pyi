@@ -208,11 +208,15 @@ class ClassifyOptions(_message.Message):
     language models, regressions and encoders of single steps.
     """
     vector: _builtins.bool
-    """The whole output of the model: probabilities of a classifier, values of a regression."""
+    """The whole output of the model: probabilities of a classifier, values of a regression, natural log-probabilities of
+    a language model.
+    """
     hidden: _builtins.bool
     """What the recurrent layers hand on, pooled as the model pools it."""
     log_likelihood: _builtins.bool
-    """Of a language model: the natural log-likelihood of the document, and of each of its tokens with EVERY."""
+    """Of a language model: the natural log-likelihood of the document, and of each of its tokens with EVERY. A start
+    token comes before the first one and is not counted; nor is the end of the document, unless it is one of its tokens.
+    """
     activations: _builtins.bool
     """What goes on inside: gates and cell states of every layer at each step. Meant for looking, not for speed."""
     def __init__(
@@ -266,7 +270,7 @@ class DocumentResult(_message.Message):
     hidden: _builtins.bytes
     """With `hidden`: float32 values, little-endian. Of encoders also without being asked for."""
     log_likelihood: _builtins.float
-    """With `log_likelihood`: the sum over all tokens. Of language models also without being asked for."""
+    """With `log_likelihood`: the sum over all tokens. Of language models also when nothing else is asked for."""
     @_builtins.property
     def status(self) -> _status_pb2.Status:
         """Set when the document failed. Details as in StreamResult.status."""

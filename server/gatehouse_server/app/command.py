@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ def serve(config: Path | None, **values: Any) -> None:
         settings = load_settings(given_settings(values), config=config)
         _check_folders(settings)
         # Imported late: it brings torch, and a misspelt flag should not wait for that.
+        began_seconds = time.perf_counter()
         from gatehouse_server.app.run import run
 
-        sys.exit(run(settings))
+        sys.exit(run(settings, import_seconds=time.perf_counter() - began_seconds))
     except (SettingsError, CannotStartError) as error:
         click.echo(f"gatehouse serve: {error}", err=True)
         sys.exit(EXIT_CANNOT_START)

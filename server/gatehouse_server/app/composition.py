@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.metadata
-import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
 import torch
 
-from gatehouse_server.app.arithmetic import choose_arithmetic, prepare_device
 from gatehouse_server.app.failure import CannotStartError
+from gatehouse_server.app.model_loading import loading, tell_change
+from gatehouse_server.app.readiness import Readiness
+from gatehouse_server.app.status import StatusSource
+from gatehouse_server.app.storing import kind_of
 from gatehouse_server.engine.bucketing import OfflineBatching
 from gatehouse_server.engine.documents import DocumentTask
 from gatehouse_server.engine.loop import Answers, Engine, Lane, deliver_to_sinks
@@ -25,9 +27,8 @@ from gatehouse_server.engine.offline import OfflineLane
 from gatehouse_server.engine.pacing import Pacing
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
-from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.model import LoadedModel
-from gatehouse_server.models.registry import EMBEDDED, FailedModel, Registry
+from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.incarnations import Incarnations
 from gatehouse_server.sessions.keeping import Keeping
 from gatehouse_server.sessions.lane import SessionLane
@@ -36,17 +37,21 @@ from gatehouse_server.settings import Settings
 from gatehouse_server.stores.port import SessionStore
 from gatehouse_server.stores.worker import StoreWorker
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.telemetry.recent import Recent
+from gatehouse_server.telemetry.server_metrics import ServerMetrics
 from gatehouse_server.transport.admin import AdminServicer
 from gatehouse_server.transport.departure import Departure
-from gatehouse_server.transport.document_flow import DocumentLimits, Services
+from gatehouse_server.transport.document_services import DocumentLimits, Services
+from gatehouse_server.transport.generation_decoding import GenerationLimits
 from gatehouse_server.transport.health import Health
+from gatehouse_server.transport.model_change import CHANGES, ModelChange
+from gatehouse_server.transport.model_changes import ModelChanges
 from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
 from gatehouse_server.transport.online_stream import StreamLimits
+from gatehouse_server.transport.replies import ask
 from gatehouse_server.transport.server import ADMIN_SERVICES, SERVICES, AdminServicers, Servicers
-
-_log = structlog.get_logger(__name__)
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 _BATCH_DOCUMENTS = {"cpu": 128, "cuda": 1024}
@@ -64,6 +69,7 @@ class Built:
     executor: ThreadPoolExecutor
     sessions: SessionLane
     worker: StoreWorker | None
+    recent: Recent
 
     @property
     def healths(self) -> tuple[Health, ...]:
@@ -87,40 +93,15 @@ def choose_batching(settings: Settings, device: str) -> OfflineBatching:
     return OfflineBatching(batch_tokens=settings.batch_tokens, max_batch_documents=_BATCH_DOCUMENTS[device])
 
 
-def load_models(settings: Settings, device: str) -> Registry:
-    """Loads all models, with a line in the log for each. Takes seconds: not for the event loop.
-
-    Raises CannotStartError when there is nothing to serve, or the device has no use for the precision.
-    """
-    torch.set_num_threads(
-        1
-    )  # two threads for one operation stall when anything else runs, and change its bits
-    # The tokenizer's own threads would take the cores from the engine; ours has one thread for texts.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    arithmetic = choose_arithmetic(settings, device)
-    prepare_device(device, arithmetic)
-    try:
-        registry = Registry.load(
-            settings.models,
-            device,
-            settings.fold_limit_bytes,
-            arithmetic=arithmetic,
-            embedded=EMBEDDED if settings.embedded_models else None,
-            on_loaded=_tell,
-        )
-    except ModelFolderError as error:
-        raise CannotStartError(f"--models: {error}") from error
-    if not registry.models and not registry.failed:
-        raise CannotStartError("there is no model to serve. Name a folder with --models DIR")
-    return registry
-
-
 def build(
     settings: Settings,
     registry: Registry,
+    device: str,
     store: SessionStore | None,
     metrics: Metrics,
     departure: Departure,
+    readiness: Readiness,
+    server_metrics: ServerMetrics,
 ) -> Built:
     """Puts the parts together. Has to be called on the event loop that will serve."""
     loop = asyncio.get_running_loop()
@@ -162,10 +143,12 @@ def build(
         backend_of=partial(
             TorchOnlineBackend, threads=settings.threads, most_rows=settings.max_sessions_per_tick
         ),
+        model_left=lambda model: _soon(loop, changes.sessions_left, model),
     )
+    networks = {model.content_key: model.transducer or model.network for model in registry.models}
     documents = OfflineLane(
-        networks={model.key: model.network for model in registry.models},
-        batching=choose_batching(settings, choose_device(settings)),
+        networks=networks,
+        batching=choose_batching(settings, device),
         observer=metrics.engine,
         slice_seconds=pacing.slice_seconds,
     )
@@ -187,6 +170,9 @@ def build(
         limits=DocumentLimits(
             max_document_steps=settings.max_document_steps,
             max_document_bytes=settings.max_document_bytes,
+            max_output_bytes=settings.max_document_output_bytes,
+            max_output_steps=settings.max_output_steps,
+            max_beam_size=settings.max_beam_size,
             max_in_flight=settings.max_documents_in_flight_per_stream,
         ),
     )
@@ -200,16 +186,53 @@ def build(
             max_unanswered_per_session=settings.recent_writes,
             max_unanswered=settings.max_operations_in_flight_per_stream,
         ),
+        generation_limits=GenerationLimits(
+            max_text_bytes=settings.max_text_bytes,
+            max_steps=settings.max_generated_steps,
+            max_alternatives=min(settings.max_alternatives, settings.max_continuations),
+        ),
     )
     servicers = Servicers(
         online=online,
         offline=OfflineServicer(registry=registry, services=services, departure=departure),
-        models=ModelServicer(registry),
+        models=ModelServicer(registry, recent_writes=settings.recent_writes),
         health=Health(services=SERVICES, registry=registry),
     )
+    admin_health = Health(services=ADMIN_SERVICES, registry=registry)
+    model_metrics = metrics.add_models(registry, CHANGES)
+
+    def told(change: ModelChange) -> None:
+        model_metrics.changed(change.change)
+        tell_change(change)
+
+    changes = ModelChanges(
+        registry=registry,
+        networks=networks,
+        loading=loading(settings, device, sessions),
+        required=settings.require_models,
+        ask=partial(ask, engine, metrics.engine, remaining_seconds=None),
+        followers=(servicers.health, admin_health),
+        told=told,
+        left=metrics.engine.forget,
+        wake=engine.wake,
+    )
+    recent = Recent(metrics.engine, metrics.requests)
+    source = StatusSource(
+        settings=settings,
+        version=versions()["gatehouse"],
+        device=device,
+        store_kind=kind_of(settings),
+        readiness=readiness,
+        server=server_metrics,
+        metrics=metrics,
+        recent=recent,
+        engine=engine,
+        sessions=sessions,
+        registry=registry,
+    )
     admin_servicers = AdminServicers(
-        admin=AdminServicer(engine=engine, observer=metrics.engine),
-        health=Health(services=ADMIN_SERVICES, registry=registry),
+        admin=AdminServicer(engine=engine, observer=metrics.engine, changes=changes, status=source.status),
+        health=admin_health,
     )
     # The event loop and the engine share the interpreter. The engine lets go of it in each torch operation, and
     # would wait 5 ms, Python's default, for a busy event loop to give it back.
@@ -227,7 +250,15 @@ def build(
         executor=executor,
         sessions=sessions,
         worker=worker,
+        recent=recent,
     )
+
+
+def _soon(
+    loop: asyncio.AbstractEventLoop, function: Callable[[LoadedModel], None], model: LoadedModel
+) -> None:
+    """Has the event loop call a function, from the engine's thread."""
+    loop.call_soon_threadsafe(function, model)
 
 
 def versions() -> dict[str, str]:
@@ -244,25 +275,10 @@ def _session_limits(settings: Settings) -> SessionLimits:
         max_sessions=settings.max_sessions,
         max_live_sessions=settings.max_live_sessions,
         max_resident_sessions=settings.max_resident_sessions,
+        max_continuations=settings.max_continuations,
         idle_seconds=settings.session_idle_seconds,
         rest_seconds=settings.session_rest_seconds,
         recent_writes=settings.recent_writes,
         max_write_steps=settings.max_write_steps,
         max_tape_steps=settings.max_tape_steps,
     )
-
-
-def _tell(outcome: LoadedModel | FailedModel) -> None:
-    if isinstance(outcome, FailedModel):
-        _log.error("model failed", model=outcome.key, path=str(outcome.path), problem=outcome.problem)
-    else:
-        _log.info(
-            "model loaded",
-            model=outcome.key,
-            task=outcome.config.task,
-            parameters=outcome.parameter_count,
-            arithmetic=outcome.network.arithmetic.name,
-            reproducible=outcome.network.reproducible,
-            memory_bytes=outcome.memory_bytes,
-            seconds=round(outcome.load_seconds, 3),
-        )

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 
 import click
 import structlog
@@ -15,8 +16,15 @@ from gatehouse_server.settings import Settings
 _log = structlog.get_logger(__name__)
 
 
-def greet(settings: Settings, *, grpc_port: int, admin_port: int, http_port: int) -> None:
-    """Tells where the server listens, and who can reach it."""
+def greet(
+    settings: Settings,
+    *,
+    grpc_port: int,
+    admin_port: int,
+    http_port: int,
+    start_seconds: Mapping[str, float],
+) -> None:
+    """Tells where the server listens, who can reach it, and how long each stage of the start took."""
     reach, admin_reach = _reach(settings.host), _reach(settings.admin_host)
     _log.info(
         "serving",
@@ -25,6 +33,8 @@ def greet(settings: Settings, *, grpc_port: int, admin_port: int, http_port: int
         http=f"{settings.http_host}:{http_port}",
         reachable_from=reach,
         admin_reachable_from=admin_reach,
+        started_in_seconds=round(sum(start_seconds.values()), 3),
+        start_seconds={stage: round(seconds, 3) for stage, seconds in start_seconds.items()},
     )
     if sys.stdout.isatty():
         click.echo(
@@ -52,6 +62,7 @@ def _text(
         "Try in another terminal:\n\n"
         f'  {command} suggest "how are you do"{target}\n'
         f"  {command} classify examples/documents.jsonl{target}\n"
+        f'  {command} transduce "the third of march, 2021"{target}\n'
         f"  {command} sessions list{admin_target}\n"
         f"  curl http://localhost:{http_port}/metrics\n\n"
         "Ctrl-C stops it.\n"

@@ -68,9 +68,16 @@ class DocumentClassifier:
     ) -> None:
         prepare_device(device, FLOAT32)
         self._model = load_folder(Path(folder), device)
+        if self._model.config.task != "classifier":
+            kind = self._model.config.task.replace("_", " ")
+            raise InvalidInput.of_field(
+                "folder",
+                f"expected a classifier, and {self._model.key} is a {kind}",
+                reason="WRONG_MODEL_KIND",
+            )
         self._encoder = DocumentEncoder(self._model, max_document_steps=max_document_steps, truncate=truncate)
         self._lane = OfflineLane(
-            networks={self._model.key: self._model.network},
+            networks={self._model.content_key: self._model.network},
             batching=OfflineBatching(),
             observer=SilentObserver(),
         )
@@ -112,6 +119,7 @@ class DocumentClassifier:
         if isinstance(answer, BaseException):
             raise answer
         assert isinstance(answer, DocumentScores)
+        assert answer.scores is not None, "they were asked for"
         best_first = np.argsort(-answer.scores, kind="stable").tolist()
         return Classification(
             scores=tuple((self.labels[index], float(answer.scores[index])) for index in best_first),

@@ -14,6 +14,8 @@ class Phase(Enum):
 
     LOADING = "loading"
     SERVING = "serving"
+    LEAVING = "leaving"
+    """Work is still taken, and should go elsewhere."""
     DRAINING = "draining"
 
 
@@ -24,15 +26,15 @@ class Readiness:
         self._required = required
         self._stuck_turn_seconds = stuck_turn_seconds
         self._engine: Engine | None = None
-        self._missing: dict[str, str] = {}
+        self._registry: Registry | None = None
         self._store_problem: Callable[[], str | None] = lambda: None
         self._store_warning: Callable[[], str | None] = lambda: None
         self.phase = Phase.LOADING
 
     def watch(self, engine: Engine, registry: Registry) -> None:
-        """From now on the engine is looked at, and the required models are known to be there or not."""
+        """From now on the engine is looked at, and it is known which of the required models are there."""
         self._engine = engine
-        self._missing = dict(_missing(self._required, registry))
+        self._registry = registry
 
     def watch_store(self, problem: Callable[[], str | None], warning: Callable[[], str | None]) -> None:
         """From now on it counts why the state store keeps the server from taking writes, and what it may soon do."""
@@ -61,20 +63,24 @@ class Readiness:
         problems = self.unhealthy()
         if self.phase is Phase.LOADING:
             problems["phase"] = "models are being loaded"
+        if self.phase is Phase.LEAVING:
+            problems["phase"] = "the server is about to shut down"
         if self.phase is Phase.DRAINING:
             problems["phase"] = "the server is shutting down"
         store = self._store_problem()
         if store is not None:
             problems["state_store"] = store
-        return problems | self._missing
+        if self._registry is not None:
+            problems |= _missing(self._required, self._registry)
+        return problems
 
 
-def _missing(required: Sequence[str], registry: Registry) -> list[tuple[str, str]]:
+def _missing(required: Sequence[str], registry: Registry) -> dict[str, str]:
     loaded = {name for model in registry.models for name in (model.key, model.name)}
     failures = {failure.key: failure.problem for failure in registry.failed}
     by_name = {key.partition("@")[0]: problem for key, problem in failures.items()}
-    return [
-        (f"model {name}", failures.get(name) or by_name.get(name) or "required, and not among the models")
+    return {
+        f"model {name}": failures.get(name) or by_name.get(name) or "required, and not among the models"
         for name in required
         if name not in loaded
-    ]
+    }

@@ -18,6 +18,28 @@ _SQLITE = "sqlite:"
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
+def kind_of(settings: Settings) -> str:
+    """What keeps sessions: `memory`, `sqlite` or `redis`."""
+    name = settings.state_store
+    return "redis" if name.startswith(_REDIS) else name.partition(":")[0]
+
+
+def check_store(settings: Settings) -> None:
+    """Raises CannotStartError when the settings name no store, or ask of it what it cannot do."""
+    name = settings.state_store
+    if name == "memory":
+        if settings.durability == "sync":
+            raise CannotStartError(
+                "--durability sync needs something to store to. Name it with --state-store sqlite:PATH or redis://..."
+            )
+        return
+    if not name.startswith(_REDIS) and not (name.startswith(_SQLITE) and len(name) > len(_SQLITE)):
+        kind = name.partition(":")[0]
+        raise CannotStartError(
+            f"--state-store: {kind!r} is none of memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://... and unix://..."
+        )
+
+
 def open_store(settings: Settings) -> SessionStore | None:
     """The store, or None for `memory`, with a line in the log. May take seconds: a file is checked as a whole.
 
@@ -29,7 +51,7 @@ def open_store(settings: Settings) -> SessionStore | None:
         _log.info(
             "state store open",
             # Not the whole name: it may hold a password.
-            kind=settings.state_store.partition(":")[0],
+            kind=kind_of(settings),
             durability=settings.durability,
             sessions=store.count(),
             seconds=round(time.perf_counter() - began_seconds, 3),
@@ -38,27 +60,19 @@ def open_store(settings: Settings) -> SessionStore | None:
 
 
 def _open(settings: Settings) -> SessionStore | None:
+    check_store(settings)
     name = settings.state_store
+    if name == "memory":
+        return None
     try:
-        if name == "memory":
-            if settings.durability == "sync":
-                raise CannotStartError(
-                    "--durability sync needs something to store to. Name it with --state-store sqlite:PATH or redis://..."
-                )
-            return None
-        if name.startswith(_SQLITE) and len(name) > len(_SQLITE):
+        if name.startswith(_SQLITE):
             # Imported late: a server without a store needs neither.
             from gatehouse_server.stores.sqlite import SqliteStore
 
             path = Path(name.removeprefix(_SQLITE))
             return SqliteStore(path, synchronous="full" if settings.durability == "sync" else "normal")
-        if name.startswith(_REDIS):
-            from gatehouse_server.stores.redis import RedisStore
+        from gatehouse_server.stores.redis import RedisStore
 
-            return RedisStore(name)
+        return RedisStore(name)
     except StoreDefect as defect:
         raise CannotStartError(f"--state-store: {defect}") from defect
-    kind = name.partition(":")[0]
-    raise CannotStartError(
-        f"--state-store: {kind!r} is none of memory, sqlite:PATH, redis://HOST:PORT/DB, rediss://... and unix://..."
-    )

@@ -17,6 +17,9 @@ from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.engine.ticket import ReplySink, Ticket
 from gatehouse_server.errors import Draining, Overloaded
 
+ENGINE_THREAD = "gatehouse-engine"
+"""Its name. What it dies of is told by `Engine.failure`."""
+
 Answers = list[tuple[Ticket, object]]
 Deliver = Callable[[Answers], None]
 
@@ -84,7 +87,7 @@ class Engine:
         self._woken = False
         self._turn_began_seconds: float | None = None
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="gatehouse-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=ENGINE_THREAD, daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -94,12 +97,16 @@ class Engine:
         """Queues an operation. Raises Overloaded when the queue is full and Draining when the server stops."""
         self.submit_all((ticket,))
 
-    def submit_all(self, tickets: Sequence[Ticket]) -> None:
-        """Queues operations in order, all or none. Raises Overloaded when they do not fit, Draining when stopping."""
+    def submit_all(self, tickets: Sequence[Ticket], *, begun: bool = False) -> None:
+        """Queues operations in order, all or none. Raises Overloaded when they do not fit, Draining when stopping.
+
+        What belongs to something that was `begun` before is refused by neither as long as the thread goes on.
+        """
         with self._changed:
-            if self._draining:
+            ended = self._stopping or self._failure is not None
+            if ended or (self._draining and not begun):
                 raise Draining()
-            if self._unanswered + len(tickets) > self._max_queued:
+            if not begun and self._unanswered + len(tickets) > self._max_queued:
                 self._observer.happened(Happening.REFUSED_QUEUE_FULL, len(tickets))
                 raise Overloaded(
                     f"{self._unanswered} operations are waiting, and {self._max_queued} may",

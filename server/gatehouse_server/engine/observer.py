@@ -33,6 +33,11 @@ class Happening(StrEnum):
     DROPPED_DRAINING = "dropped_draining"
     REFUSED_QUEUE_FULL = "refused_queue_full"
     REFUSED_SESSIONS_FULL = "refused_sessions_full"
+    REFUSED_CONTINUATIONS_FULL = "refused_continuations_full"
+    CONTINUATION_STOPPED = "continuation_stopped"
+    CONTINUATION_AT_LENGTH = "continuation_at_length"
+    CONTINUATION_CUT_SHORT = "continuation_cut_short"
+    STEP_GENERATED = "step_generated"
     REFUSED_STORE_LAGGING = "refused_store_lagging"
 
 
@@ -71,7 +76,7 @@ class OfflineBatch:
 class EngineGauges:
     """How many sessions there are and what they take: in the state tables, packed in memory, and known to the store
     (0 without one). `unsaved` sessions have something that the store does not, the oldest for `lag_seconds`.
-    Told once per turn.
+    `continuations` are the sequences of generations under way. Told once per turn.
     """
 
     live_sessions: int
@@ -82,6 +87,7 @@ class EngineGauges:
     packed_bytes: int
     unsaved_sessions: int
     lag_seconds: float
+    continuations: int = 0
 
 
 class Observer(Protocol):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import structlog
 
 from gatehouse_server.engine.bucketing import OfflineBatching, WaitingDocuments
 from gatehouse_server.engine.documents import DocumentTask, Wants
@@ -19,7 +20,7 @@ from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, ModelNotFound
 from gatehouse_server.models.model import key_of_content
 
-logger = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 DEFAULT_SLICE_SECONDS = 0.005
 
@@ -269,10 +270,10 @@ class OfflineLane:
         if len(batch.tickets) == 1:
             answers.append((batch.tickets[0], failure))
             return
-        logger.warning(
-            "a batch of %d documents of %s failed; trying them one by one",
-            len(batch.tickets),
-            key_of_content(batch.kind[0]),
+        _log.warning(
+            "a batch failed; its documents are tried one by one",
+            model=key_of_content(batch.kind[0]),
+            documents=len(batch.tickets),
             exc_info=failure,
         )
         self._suspects.extend(batch.tickets)

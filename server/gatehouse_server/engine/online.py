@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 
 from gatehouse_server.engine.assembly import Chosen, assemble, distribute
+from gatehouse_server.engine.correlation import new_correlation_id
 from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.observer import Observer, OnlineTick
 from gatehouse_server.engine.online_backend import Floats, OnlineBackend
@@ -81,7 +82,13 @@ class OnlineEngine:
                 distribute(assembled, answer.head, answer.hidden)
         except Exception as failure:
             # Source rows are untouched, so every session stands where it stood; only this tick's jobs are lost.
-            log.exception("tick failed", model=self._model, sessions=len(chosen))
+            log.error(
+                "tick failed",
+                correlation_id=new_correlation_id(failure),
+                model=self._model,
+                sessions=len(chosen),
+                exc_info=failure,
+            )
             for job, _ in chosen:
                 job.finished(job, failure)
             return

@@ -1,19 +1,21 @@
 """Which models are served: found in folders `<name>/<version>/`, asked for as `keyboard` or `keyboard@1`."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import gatehouse_server
 from gatehouse_server.errors import ModelFailed, ModelFolderError, ModelNotFound
+from gatehouse_server.models.finding import EMBEDDED, FoundFolder, find_folders
 from gatehouse_server.models.folder import DEFAULT_FOLD_LIMIT_BYTES, load_folder
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 
-EMBEDDED = Path(gatehouse_server.__file__).parent / "embedded"
-"""The models that come with the package."""
+__all__ = ["EMBEDDED", "FailedModel", "Registry", "version_order"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +27,36 @@ class FailedModel:
     problem: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    name: str
-    version: str
-    path: Path
+class _Content:
+    """The models at a moment. Immutable, so that any thread may read it while another one is put in its place."""
 
-    @property
-    def key(self) -> str:
-        return f"{self.name}@{self.version}" if self.version else self.name
+    __slots__ = ("failed", "leaving", "models", "newest")
+
+    def __init__(
+        self,
+        models: Iterable[LoadedModel],
+        failed: Iterable[FailedModel],
+        leaving: Iterable[LoadedModel] = (),
+    ) -> None:
+        self.models = {model.key: model for model in sorted(models, key=_order)}
+        self.failed = {failure.key: failure for failure in sorted(failed, key=lambda failure: failure.key)}
+        self.leaving = tuple(leaving)
+        # Ascending order makes the last one of a name its newest.
+        self.newest = {model.name: model for model in self.models.values()}
 
 
 class Registry:
-    """The models of a server, loaded or failed. Immutable."""
+    """The models of a server, loaded or failed. Read and changed from any thread.
+
+    A model that is replaced or retired is no longer found, and is *leaving* until nothing needs it any more.
+    """
 
     def __init__(self, models: Iterable[LoadedModel], failed: Iterable[FailedModel] = ()) -> None:
-        self._models = {model.key: model for model in sorted(models, key=_order)}
-        self._failed = {failure.key: failure for failure in sorted(failed, key=lambda failure: failure.key)}
-        # Ascending order makes the last one of a name its newest.
-        self._newest = {model.name: model for model in self._models.values()}
+        self._content = _Content(models, failed)
+        self._changing = threading.Lock()
+        self._uses: Counter[str] = Counter()
+        self.released: Callable[[LoadedModel], None] = lambda model: None
+        """Hears of a model whose last `use` has ended, on the thread of that."""
 
     @classmethod
     def load(
@@ -63,21 +76,10 @@ class Registry:
         loads; `on_loaded` hears of each outcome as it comes. Raises `ModelFolderError` when one of
         `directories` is no directory.
         """
-        found: dict[str, _Found] = {}
-        for directory in directories:
-            if not directory.is_dir():
-                raise ModelFolderError(
-                    directory,
-                    "is not a directory",
-                    "create it, or name the directory that holds <name>/<version>/",
-                )
-        embedded_directories = [embedded] if embedded is not None and embedded.is_dir() else []
-        for directory in [*embedded_directories, *directories]:
-            found.update((candidate.key, candidate) for candidate in _scan(directory))
         models: list[LoadedModel] = []
         failed: list[FailedModel] = []
-        for candidate in found.values():
-            outcome = _load(candidate, device, fold_limit_bytes, arithmetic)
+        for folder in find_folders(directories, embedded):
+            outcome = _load(folder, device, fold_limit_bytes, arithmetic)
             if isinstance(outcome, LoadedModel):
                 models.append(outcome)
             else:
@@ -88,24 +90,30 @@ class Registry:
     @property
     def models(self) -> tuple[LoadedModel, ...]:
         """All loaded models, by name, then version."""
-        return tuple(self._models.values())
+        return tuple(self._content.models.values())
 
     @property
     def failed(self) -> tuple[FailedModel, ...]:
-        """All folders that could not be loaded, by key."""
-        return tuple(self._failed.values())
+        """All folders that could not be loaded, by key; of some, what was loaded before is served on."""
+        return tuple(self._content.failed.values())
+
+    @property
+    def leaving(self) -> tuple[LoadedModel, ...]:
+        """Models that are served to those who began with them, and to nobody else."""
+        return self._content.leaving
 
     def get(self, key: str) -> LoadedModel:
         """The model `name@version`, or the newest loaded version of `name`.
 
         Raises `ModelFailed` when its folder is broken, `ModelNotFound` with what there is otherwise.
         """
-        model = self._models.get(key) or self._newest.get(key)
+        content = self._content
+        model = content.models.get(key) or content.newest.get(key)
         if model is not None:
             return model
         failures = [
             failure
-            for failure in self._failed.values()
+            for failure in content.failed.values()
             if key in (failure.key, failure.key.partition("@")[0])
         ]
         if failures:
@@ -113,10 +121,70 @@ class Registry:
                 f"model {key} could not be loaded: {failures[-1].problem}",
                 metadata={"model": key, "path": str(failures[-1].path)},
             )
-        available = ", ".join(self._models) or "none"
+        available = ", ".join(content.models) or "none"
         raise ModelNotFound(
             f"no model {key!r}; available: {available}", metadata={"model": key, "available": available}
         )
+
+    @contextmanager
+    def use(self, model: LoadedModel) -> Iterator[None]:
+        """Around work with a model outside of sessions: it is not let go meanwhile. For one thread."""
+        self._uses[model.content_key] += 1
+        try:
+            yield
+        finally:
+            self._uses[model.content_key] -= 1
+            if not self._uses[model.content_key]:
+                del self._uses[model.content_key]
+                self.released(model)
+
+    def in_use(self, model: LoadedModel) -> bool:
+        """Whether something outside of sessions works with it."""
+        return model.content_key in self._uses
+
+    # --- Changes --------------------------------------------------------------------------------------
+
+    def put(self, model: LoadedModel) -> None:
+        """From now on serves a model; another one under its key is leaving."""
+        self._exchange(model.key, (model,))
+
+    def retire(self, key: str) -> LoadedModel | None:
+        """From now on nobody finds the model `name@version`: it is leaving. None when it only failed, or is not there;
+        that it failed is forgotten.
+        """
+        return self._exchange(key, ())
+
+    def note_failure(self, failure: FailedModel) -> None:
+        """From now on knows that a folder could not be loaded. A model that was loaded of it before is served on."""
+        with self._changing:
+            content = self._content
+            failed = {**content.failed, failure.key: failure}
+            self._content = _Content(content.models.values(), failed.values(), content.leaving)
+
+    def forget_failure(self, key: str) -> None:
+        """The folder of `name@version` has no defect any more."""
+        with self._changing:
+            content = self._content
+            failed = [failure for failure in content.failed.values() if failure.key != key]
+            self._content = _Content(content.models.values(), failed, content.leaving)
+
+    def has_left(self, model: LoadedModel) -> None:
+        """Nothing needs a leaving model any more."""
+        with self._changing:
+            content = self._content
+            leaving = tuple(each for each in content.leaving if each is not model)
+            self._content = _Content(content.models.values(), content.failed.values(), leaving)
+
+    def _exchange(self, key: str, coming: Sequence[LoadedModel]) -> LoadedModel | None:
+        with self._changing:
+            content = self._content
+            before = content.models.get(key)
+            self._content = _Content(
+                [*(each for each in content.models.values() if each is not before), *coming],
+                (failure for failure in content.failed.values() if failure.key != key),
+                [*(each for each in content.leaving if each not in coming), *([before] if before else [])],
+            )
+            return before
 
 
 def version_order(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -129,36 +197,11 @@ def _order(model: LoadedModel) -> tuple[str, tuple[tuple[int, int, str], ...], s
     return model.name, version_order(model.version), model.version
 
 
-def _scan(directory: Path) -> list[_Found]:
-    """What lies in `directory` as `<name>/<version>/`. A config.json one level too high is found too, to be
-    reported.
-    """
-    found = []
-    if (directory / "config.json").exists():
-        found.append(_Found(name=directory.name, version="", path=directory))
-    for name in _folders(directory):
-        if (name / "config.json").exists():
-            found.append(_Found(name=name.name, version="", path=name))
-        found.extend(_Found(name=name.name, version=version.name, path=version) for version in _folders(name))
-    return found
-
-
-def _folders(directory: Path) -> list[Path]:
-    return sorted(
-        entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))
-    )
-
-
 def _load(
-    found: _Found, device: str, fold_limit_bytes: int, arithmetic: Arithmetic
+    found: FoundFolder, device: str, fold_limit_bytes: int, arithmetic: Arithmetic
 ) -> LoadedModel | FailedModel:
     try:
-        if not found.version:
-            raise ModelFolderError(
-                found.path,
-                "config.json lies outside a version's folder",
-                "models are <name>/<version>/config.json",
-            )
+        found.check()
         return load_folder(found.path, device, fold_limit_bytes, arithmetic=arithmetic)
     except ModelFolderError as error:
         return FailedModel(key=found.key, path=found.path, problem=str(error))

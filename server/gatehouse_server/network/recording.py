@@ -79,7 +79,9 @@ def record(computation: Callable[..., Any], example: Sequence[Tensor]) -> Callab
             raise NotRecordableError(f"{type(failure).__name__}: {failure}") from failure
     for warning in warned:
         if issubclass(warning.category, torch.jit.TracerWarning):  # type: ignore[attr-defined]  # it is there
-            raise NotRecordableError(f"it decides by what it computes: {str(warning.message).splitlines()[0]}")
+            raise NotRecordableError(
+                f"it decides by what it computes: {str(warning.message).splitlines()[0]}"
+            )
     forward: Callable[..., Any] = traced.forward
     return forward
 

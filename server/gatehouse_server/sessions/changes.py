@@ -149,7 +149,7 @@ def draft_packed(
     if not keeps_tape:
         head = without_tape(head)
         head_bytes = encode_head(head)
-    chunk_steps = hosts.serving(head.model).tape_type.chunk_steps
+    chunk_steps = hosts.serving(head.model, head.fingerprint).tape_type.chunk_steps
     numbers = head.state_numbers
     kept = {state_name(number) for number in numbers - stored.states}
     span = chunk_numbers(head.begin, head.position, chunk_steps)

@@ -77,7 +77,7 @@ class Copies:
                     states[number] = row
                 tape = tape.copy(at)
             parts = parts_of(source.model, states, tape)
-        made = yield from self._maker.take_in(head, parts, session_id, operation.request_id)
+        made = yield from self._maker.take_in(head, parts, session_id, operation.request_id, source.model)
         self._observer.happened(Happening.SESSION_FORKED)
         return made
 
@@ -103,6 +103,6 @@ class Copies:
                 f"has one with {model.fingerprint[:12]}: its state means nothing there",
                 metadata={"model": head.model, "fingerprint": head.fingerprint},
             )
-        made = yield from self._maker.take_in(head, parts, session_id, operation.request_id)
+        made = yield from self._maker.take_in(head, parts, session_id, operation.request_id, model)
         self._observer.happened(Happening.SESSION_IMPORTED)
         return made

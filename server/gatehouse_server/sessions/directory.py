@@ -102,7 +102,8 @@ class Directory:
             size_bytes += sum(checkpoint.state.nbytes for checkpoint in session.checkpoints)
             size_bytes += (session.tape.end - session.tape.begin) * session.tape.step_bytes
             state = state_of(session, expires_in_seconds=self._expires_in(session.expires_seconds))
-            return line(session_id, session.model.key, state, "live", size_bytes)
+            model = session.model
+            return line(session_id, model.key, state, "live", size_bytes, model.fingerprint)
         packed = self._residents.packed(session_id)
         if packed is None:
             return None
@@ -113,7 +114,7 @@ class Directory:
             keeps=self._keeper.keeps,
             expires_in_seconds=self._expires_in(packed.expires_seconds),
         )
-        return line(session_id, head.model, state, "host", len(packed.content))
+        return line(session_id, head.model, state, "host", len(packed.content), head.fingerprint)
 
     def _stored_line(self, summary: Summary) -> SessionLine:
         state = state_of_summary(summary, now_unix_seconds=self._wall_clock())

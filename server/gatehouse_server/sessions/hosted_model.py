@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from gatehouse_server.engine.initial_states import InitialStates
+from gatehouse_server.engine.looking import Looker
 from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.models.text import TextCodec
@@ -31,9 +33,14 @@ WRITABLE_FEATURE_STEPS = 64
 class HostedModel:
     """An online model with its engine and its table's rows.
 
-    `width` is V for token input, N for features. `output_size` is the head's, 0 without a head. `texts` are those of
-    its outputs. `fingerprint` is the model's. `ranks` tells whether the best entries of its output mean
-    anything (not of a regression), `scores_tokens` whether its outputs are predictions of its own input.
+    `width` is V for token input, N for features. `output_size` is the head's, 0 without a head, `hidden_size` that of
+    the top layer, R. `texts` are those of its outputs. `fingerprint` is the model's. `ranks` tells whether the best
+    entries of its output mean anything (not of a regression), `scores_tokens` whether its outputs are predictions of
+    its own input. `looker` looks inside.
+
+    `start_id` is the token consumed before position 0, absent without one. `initial` makes the state at position 0 of a
+    vector, absent where there is no layer for it. `begins_alone` tells whether the outputs at position 0 mean anything
+    without either: after a start token, or in a state that was learned.
 
     States are kept at multiples of `checkpoint_steps`, besides the recent ones. Tapes have to remember the last
     `kept_inputs_steps`; absent for all. `answering` holds how outputs are answered that were asked for before, see
@@ -48,11 +55,16 @@ class HostedModel:
     keeps_tokens: bool
     width: int
     output_size: int
+    hidden_size: int
+    looker: Looker
     ranks: bool
     scores_tokens: bool
     text: TextCodec | None
     sentence_starts_over: bool
     texts: Sequence[str]
+    start_id: int | None
+    initial: InitialStates | None
+    begins_alone: bool
     checkpoint_steps: int = field(init=False)
     kept_inputs_steps: int | None = field(init=False)
     answering: dict[OutputRequest, Answering] = field(init=False, default_factory=dict, repr=False)
@@ -70,6 +82,11 @@ class HostedModel:
     def name(self) -> str:
         """The model's name without its version."""
         return self.key.partition("@")[0]
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether it is a regression whose outputs are its next inputs."""
+        return not self.keeps_tokens and not self.ranks and self.output_size == self.width
 
     @property
     def takes(self) -> str:

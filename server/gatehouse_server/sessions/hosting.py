@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
+from gatehouse_server.engine.initial_states import initial_states
+from gatehouse_server.engine.looking import Looker
 from gatehouse_server.engine.observer import Observer
 from gatehouse_server.engine.online import OnlineEngine
 from gatehouse_server.engine.online_backend import OnlineBackend
@@ -30,7 +34,7 @@ class MakeBackend(Protocol):
 
 
 class Hosts:
-    """All models of a registry that can run online."""
+    """All models of a registry that can run online. Used by the engine thread, but for `make` and iterating."""
 
     def __init__(
         self,
@@ -43,21 +47,95 @@ class Hosts:
         backend_of: MakeBackend = TorchOnlineBackend,
     ) -> None:
         self._registry = registry
-        self._hosted = {
-            model.key: host(
-                model,
-                limits=limits,
-                batching=batching,
-                observer=observer,
-                clock=clock,
-                backend_of=backend_of,
-            )
-            for model in registry.models
-            if model.online
-        }
+        self._limits, self._batching, self._observer = limits, batching, observer
+        self._clock, self._backend_of = clock, backend_of
+        self._held: Counter[HostedModel] = Counter()
+        self._hosted: dict[str, HostedModel] = {}
+        self._leaving: dict[str, tuple[LoadedModel, HostedModel]] = {}
+        for model in registry.models:
+            if model.online:
+                self._hosted[model.key] = self.make(model)
+        # Replaced as a whole: it is gone through on other threads, too.
+        self._all: tuple[HostedModel, ...] = ()
+        self._note_all()
 
     def __iter__(self) -> Iterator[HostedModel]:
-        return iter(self._hosted.values())
+        return iter(self._all)
+
+    def make(self, model: LoadedModel) -> HostedModel:
+        """What sessions need to run on a model, which they do not do yet. Takes long; from any thread."""
+        return host(
+            model,
+            limits=self._limits,
+            batching=self._batching,
+            observer=self._observer,
+            clock=self._clock,
+            backend_of=self._backend_of,
+        )
+
+    def serve(self, model: LoadedModel, hosted: HostedModel | None) -> bool:
+        """From now on new sessions run on a model that can run online; another one under its key is leaving.
+
+        `hosted` is what `make` made of it. It may be absent for a leaving model; false when that has left meanwhile,
+        and nothing is changed.
+        """
+        kept = self._leaving.pop(model.content_key, None)
+        if kept is not None:
+            hosted = kept[1]
+        if model.online and hosted is None:
+            return False
+        self._leave(model.key)
+        if hosted is not None:
+            self._hosted[model.key] = hosted
+        self._registry.put(model)
+        self._note_all()
+        return True
+
+    def retire(self, key: str) -> None:
+        """From now on no new session begins on the model `name@version`."""
+        self._leave(key)
+        self._registry.retire(key)
+        self._note_all()
+
+    def let_go(
+        self, sessions: Callable[[HostedModel], int], left: Callable[[LoadedModel, HostedModel], None]
+    ) -> None:
+        """Lets go of leaving models that nothing runs on any more, and tells `left`; `sessions` tells how many are in
+        memory.
+        """
+        for content_key, (model, hosted) in list(self._leaving.items()):
+            if hosted in self._held or sessions(hosted) or hosted.rows.in_use or hosted.engine.queued:
+                continue
+            del self._leaving[content_key]
+            self._note_all()
+            left(model, hosted)
+
+    def of(self, model: LoadedModel) -> HostedModel | None:
+        """What sessions run on of a model, be it leaving; None when nothing does."""
+        kept = self._leaving.get(model.content_key)
+        if kept is not None:
+            return kept[1]
+        return self._hosted.get(model.key) if model in self._registry.models else None
+
+    def _leave(self, key: str) -> None:
+        hosted = self._hosted.pop(key, None)
+        if hosted is not None:
+            model = self._registry.get(key)
+            self._leaving[model.content_key] = model, hosted
+
+    def _note_all(self) -> None:
+        self._all = (*self._hosted.values(), *(hosted for _, hosted in self._leaving.values()))
+
+    @contextmanager
+    def held(self, model: HostedModel) -> Iterator[None]:
+        """Around the making of a session on a model: it does not leave meanwhile."""
+        self._held[model] += 1
+        try:
+            yield
+        finally:
+            self._held[model] -= 1
+            if not self._held[model]:
+                del self._held[model]
 
     def get(self, name: str) -> HostedModel:
         """The model `name` or `name@version`. Raises what the registry does, InvalidInput when it can't run online."""
@@ -71,12 +149,20 @@ class Hosts:
         """The model to suggest with: the named one, or the only one that predicts words, or `keyboard`."""
         if name is not None:
             return self.get(name)
-        fitting = {model.name for model in self if model.scores_tokens and model.text is not None}
+        fitting = {
+            model.name for model in self._hosted.values() if model.scores_tokens and model.text is not None
+        }
         return self.get(fitting.pop() if len(fitting) == 1 else DEFAULT_SUGGESTING_MODEL)
 
-    def serving(self, key: str) -> HostedModel:
-        """The model `name@version` of a session. Raises ModelNotLoaded when it is not here."""
+    def serving(self, key: str, fingerprint: str) -> HostedModel:
+        """The model `name@version` of a session, of that content if it is here, else of another one. Raises
+        ModelNotLoaded when there is none.
+        """
         model = self._hosted.get(key)
+        if model is None or model.fingerprint != fingerprint:
+            leaving = (hosted for _, hosted in self._leaving.values())
+            same = (each for each in leaving if (each.key, each.fingerprint) == (key, fingerprint))
+            model = next(same, model)
         if model is None:
             raise ModelNotLoaded(
                 f"the session runs on {key}, which is not served here now. The session is kept; serve {key} again",
@@ -87,7 +173,7 @@ class Hosts:
     @property
     def have_work(self) -> bool:
         """Whether jobs wait for a tick."""
-        return any(model.engine.queued for model in self._hosted.values())
+        return any(model.engine.queued for model in self._all)
 
     @property
     def state_bytes(self) -> int:
@@ -106,7 +192,7 @@ def host(
 ) -> HostedModel:
     """A model that sessions can run on. `model.online` has to hold."""
     network, text, config = model.network, model.text, model.config
-    capacity = limits.max_live_sessions * limits.rows_per_session
+    capacity = limits.table_rows
     never_suggested = () if text is None else sorted(text.suppressed_ids | text.punctuation_ids)
     backend = backend_of(
         network,
@@ -136,9 +222,15 @@ def host(
         keeps_tokens=config.input.kind == "tokens",
         width=config.input.vocabulary_size if config.input.kind == "tokens" else config.input.size,
         output_size=output_size,
+        hidden_size=network.spec.recurrent.output_size,
+        looker=Looker(network),
         ranks=head is not None and head.kind != "linear",
         scores_tokens=is_language_model and config.input.kind == "tokens" and head is not None,
         text=text,
         sentence_starts_over=config.text is not None and config.text.sentence_end == "start_over",
         texts=texts,
+        start_id=model.start_id,
+        initial=initial_states(network),
+        begins_alone=model.start_id is not None
+        or any(layer.initial_state for layer in network.spec.recurrent.layers),
     )

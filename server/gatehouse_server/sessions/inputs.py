@@ -23,6 +23,11 @@ def checked_inputs(model: HostedModel, write: Write) -> Inputs:
                 reason="EMPTY_INPUT",
             )
         return model.no_steps()
+    return checked_steps(model, given)
+
+
+def checked_steps(model: HostedModel, given: Inputs | str) -> Inputs:
+    """Steps as the model takes them, at least one and at most as many as a write may have. Raises InvalidInput."""
     inputs = _encoded(model, given) if isinstance(given, str) else _as_taken(model, given)
     if len(inputs) > model.limits.max_write_steps:
         raise InvalidInput.of_field(

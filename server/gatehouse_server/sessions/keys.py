@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from gatehouse_server.sessions.identifiers import Identifiers
-from gatehouse_server.sessions.operations import CreateSession, ImportSession, ListStored, Suggest
+from gatehouse_server.sessions.operations import (
+    CloseSequence,
+    CreateSession,
+    ImportSession,
+    ListStored,
+    OpenSequences,
+    StepSequence,
+    Suggest,
+)
 
 
 class Keys:
@@ -19,8 +27,10 @@ class Keys:
             CreateSession: self._of_new,
             ImportSession: self._of_new,
             Suggest: self._of_suggestion,
-            # Of no session, and no session has such an identifier.
-            ListStored: lambda operation: f"\0{secrets.token_hex(8)}",
+            OpenSequences: lambda operation: operation.session_id or _of_nothing(),
+            StepSequence: lambda operation: operation.sequence_id,
+            CloseSequence: lambda operation: operation.sequence_id,
+            ListStored: lambda operation: _of_nothing(),
         }
 
     def of(self, operation: Any) -> str:
@@ -35,3 +45,8 @@ class Keys:
     def _of_suggestion(self, operation: Suggest) -> str:
         session_id = operation.session_id
         return self._identifiers.new(None, None) if session_id is None else session_id
+
+
+def _of_nothing() -> str:
+    """Of no session, and no session has such an identifier."""
+    return f"\0{secrets.token_hex(8)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -13,10 +12,12 @@ from gatehouse_server.engine.observer import EngineGauges, Happening, Observer
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
-from gatehouse_server.errors import DeadlineExpired, Draining, GatehouseError, RevisionConflict, StateBehind
+from gatehouse_server.errors import Draining, GatehouseError
+from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.copying import Copies
 from gatehouse_server.sessions.directory import Directory
+from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.hosting import Hosts, MakeBackend
 from gatehouse_server.sessions.identifiers import Identifiers
 from gatehouse_server.sessions.incarnations import Incarnations
@@ -27,6 +28,7 @@ from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.lines import Line, Lines
 from gatehouse_server.sessions.lost import LostSessions
 from gatehouse_server.sessions.making import Maker
+from gatehouse_server.sessions.model_desk import ModelDesk
 from gatehouse_server.sessions.operations import (
     DescribeResidents,
     ExportSession,
@@ -41,10 +43,11 @@ from gatehouse_server.sessions.operations import (
 )
 from gatehouse_server.sessions.performing import Performance
 from gatehouse_server.sessions.reception import Reception
+from gatehouse_server.sessions.refusals import note_refusal
 from gatehouse_server.sessions.residents import Residents
+from gatehouse_server.sessions.results import Durability
 from gatehouse_server.sessions.sealing import Sealer
 from gatehouse_server.sessions.sequences import Sequences
-from gatehouse_server.sessions.session import Session
 from gatehouse_server.stores.worker import StoreWorker
 
 _USES = frozenset((Write, RefusedWrite, Suggest, ForkSession, ExportSession, OpenSequences))
@@ -59,7 +62,8 @@ class SessionLane:
 
     Operations of one session run one after the other in the order of arrival; those of different sessions share
     ticks. `worker` talks to the state store, if there is one; `export_key` seals exported sessions, by default one of
-    the store's, or of this process alone. `ran` hears how many seconds the ticks of a turn took.
+    the store's, or of this process alone. `ran` hears how many seconds the ticks of a turn took,
+    `model_left` of a retired model that no session needs any more, both on the engine thread.
     """
 
     operations: tuple[type, ...] = get_args(Operation)
@@ -78,6 +82,7 @@ class SessionLane:
         export_key: bytes | None = None,
         ran: Callable[[float], None] = lambda seconds: None,
         backend_of: MakeBackend = TorchOnlineBackend,
+        model_left: Callable[[LoadedModel], None] = lambda model: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -175,10 +180,12 @@ class SessionLane:
             make_room=self._residents.make_room,
             clock=clock,
         )
+        self._models = ModelDesk(self._hosts, self._residents.census, left=model_left)
         self._keys = Keys(identifiers)
         self._told_at_once: Mapping[type, Callable[[Any], object]] = {
             ListResidents: lambda operation: self._directory.residents(),
             DescribeResidents: lambda operation: self._directory.describe(operation.session_ids),
+            **self._models.answers,
         }
         self._answers: Answers = []
 
@@ -222,6 +229,8 @@ class SessionLane:
 
     def wakes_in_seconds(self) -> float | None:
         """Until something is due by time alone."""
+        if self._sequences.untold:
+            return 0.0
         due = [self._residents.next_change_seconds(), self._keeper.next_seconds()]
         return min((seconds for seconds in due if seconds is not None), default=None)
 
@@ -233,13 +242,14 @@ class SessionLane:
         if rested:
             self._observer.happened(Happening.SESSION_RESTED, rested)
         self._residents.move_out(_MOST_MOVED_OUT_PER_TURN)
+        self._models.let_go()
         self._keeper.housekeep()
         self._observer.gauges(
             EngineGauges(
                 live_sessions=self._residents.live_count,
                 packed_sessions=self._residents.packed_count,
                 stored_sessions=self._keeper.known_sessions,
-                sessions_by_model=dict(self._residents.by_model),
+                sessions_by_model=self._residents.census.by_key(),
                 state_bytes=self._hosts.state_bytes,
                 packed_bytes=self._residents.packed_bytes,
                 unsaved_sessions=self._keeper.unsaved_sessions,
@@ -247,10 +257,28 @@ class SessionLane:
                 continuations=len(self._sequences),
             )
         )
+        self._sequences.untold = False
+
+    def make_hosted(self, model: LoadedModel) -> HostedModel:
+        """What ServeModel needs of a model that can run online. Takes long; from any thread."""
+        return self._hosts.make(model)
 
     def rows_in_use(self) -> dict[str, tuple[int, int]]:
-        """Of each model's state table: rows in use, and all. From any thread."""
-        return {model.key: (model.rows.in_use, model.rows.capacity) for model in self._hosts}
+        """Of each model's state tables: rows in use, and all. From any thread."""
+        rows: dict[str, tuple[int, int]] = {}
+        for model in self._hosts:  # one that is leaving may have the key of another one
+            in_use, capacity = rows.get(model.key, (0, 0))
+            rows[model.key] = in_use + model.rows.in_use, capacity + model.rows.capacity
+        return rows
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many sessions are in memory, by key and fingerprint of their model. From any thread."""
+        return self._residents.census.counts()
+
+    @property
+    def durability(self) -> Durability:
+        """What a session outlives."""
+        return self._keeper.durability
 
     def store_problem(self) -> str | None:
         """Why the state store keeps writes from being taken. From any thread."""
@@ -286,26 +314,8 @@ class SessionLane:
         """Answers an operation."""
         session = self._residents.live(session_id)
         if isinstance(outcome, Exception):
-            self._note_refusal(session, ticket, outcome)
+            note_refusal(session, ticket, outcome, self._observer, now_seconds=self._clock())
         self._answers.append((ticket, outcome))
         if session is not None and type(ticket.operation) in _USES:
             self._residents.touch(session)
             self._keeper.refresh_expiry(session)
-
-    def _note_refusal(self, session: Session | None, ticket: Ticket, error: Exception) -> None:
-        """Remembers that the write which was next was refused, so that what follows it in a pipeline is too."""
-        operation = ticket.operation
-        if isinstance(error, DeadlineExpired):
-            self._observer.happened(Happening.DROPPED_DEADLINE)
-        if isinstance(error, RevisionConflict):
-            self._observer.happened(Happening.WRITE_CONFLICTED)
-            if session is not None:
-                session.conflict = weakref.ref(ticket.sink), self._clock()
-        elif isinstance(error, StateBehind):
-            self._observer.happened(Happening.WRITE_BEHIND)
-        elif (
-            session is not None
-            and isinstance(operation, Write | RefusedWrite)
-            and operation.revision == session.revision + 1
-        ):
-            session.refused = True

@@ -13,7 +13,8 @@ class SessionLimits:
     others, `max_live_sessions` those in the state table. `rest_seconds` is after how long without use a session leaves
     the state table, `idle_seconds` after how long it ends; not sooner than `grace_seconds` after the server started.
 
-    `recent_writes` is how many accepted writes a session can answer again, and so how many a client may leave
+    `max_continuations` counts the sequences of all generations under way, which have rows of the state table of their
+    own. `recent_writes` is how many accepted writes a session can answer again, and so how many a client may leave
     unanswered. `max_output_bytes` keeps the answer to one write within the 4 MiB that gRPC clients take by default.
     `remembered_*` bound the memory
     of lost sessions, which tells an expired one from one that never was.
@@ -22,6 +23,7 @@ class SessionLimits:
     max_sessions: int = 1_000_000
     max_live_sessions: int = 10_000
     max_resident_sessions: int = 100_000
+    max_continuations: int = 256
     idle_seconds: float = 3600.0
     rest_seconds: float = 60.0
     grace_seconds: float = 300.0
@@ -37,6 +39,7 @@ class SessionLimits:
             "max_sessions",
             "max_live_sessions",
             "max_resident_sessions",
+            "max_continuations",
             "recent_writes",
             "max_write_steps",
             "max_tape_steps",
@@ -54,3 +57,10 @@ class SessionLimits:
         restored one, a new one and a provisional one.
         """
         return 1 + self.recent_writes + 4
+
+    @property
+    def table_rows(self) -> int:
+        """How many rows a state table needs. A continuation has its present state and, in a tick, the next one; before
+        its first tick that is the state that the prompt is computed from.
+        """
+        return self.max_live_sessions * self.rows_per_session + 2 * self.max_continuations

@@ -10,7 +10,7 @@ from typing import Any
 from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import StoreUnavailable
-from gatehouse_server.sessions.steps import Step, StoreStep
+from gatehouse_server.sessions.steps import Step, StoreStep, Wait
 from gatehouse_server.sessions.work import Work
 from gatehouse_server.stores.port import StoreFailure
 
@@ -56,6 +56,7 @@ class Lines:
         self._lines = lines
         self._free_again: deque[Line] = deque()
         self._without_room: deque[Line] = deque()
+        self._slow: deque[Line] = deque()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -65,8 +66,8 @@ class Lines:
 
     @property
     def has_free(self) -> bool:
-        """Whether `begin_waiting` has something to look at."""
-        return bool(self._free_again)
+        """Whether `begin_waiting` or `go_on_with_slow` has something to look at."""
+        return bool(self._free_again or self._slow)
 
     def add(self, key: str, ticket: Ticket) -> None:
         """Begins an operation, or has it wait for those before it in its line."""
@@ -91,6 +92,11 @@ class Lines:
                     break
                 self._resume(self._without_room.popleft(), None, None)
 
+    def go_on_with_slow(self) -> None:
+        """Resumes one operation that waits for a turn, whoever waits longest. Once in a turn."""
+        if self._slow:
+            self._resume(self._slow.popleft(), None, None)
+
     def give_up(self) -> list[Ticket]:
         """Ends all operations; none of them is applied. The tickets, to be answered."""
         tickets: list[Ticket] = []
@@ -105,6 +111,7 @@ class Lines:
         self._lines.clear()
         self._free_again.clear()
         self._without_room.clear()
+        self._slow.clear()
         return tickets
 
     def _begin(self, line: Line, ticket: Ticket) -> None:
@@ -132,6 +139,8 @@ class Lines:
                 line.job = step
             elif isinstance(step, StoreStep):
                 step.begin(partial(self._store_answered, line, running))
+            elif step is Wait.FOR_A_TURN:
+                self._slow.append(line)
             else:
                 self._without_room.append(line)
 

@@ -53,8 +53,8 @@ class Maker:
 
     def create(self, operation: CreateSession, session_id: str) -> Running[SessionView]:
         """A session in the initial state."""
-        head = _initial(self._hosts.get(operation.model))
-        made = yield from self.take_in(head, {}, session_id, operation.request_id)
+        model = self._hosts.get(operation.model)
+        made = yield from self.take_in(_initial(model), {}, session_id, operation.request_id, model)
         self._observer.happened(Happening.SESSION_CREATED)
         return made
 
@@ -74,9 +74,20 @@ class Maker:
         return (yield from self._reception.present(session_id))
 
     def take_in(
+        self,
+        head: Head,
+        parts: Mapping[str, bytes],
+        session_id: str,
+        request_id: str | None,
+        model: HostedModel,
+    ) -> Running[SessionView]:
+        """Takes in a new session on a model; a repeated request is answered with the one that it made."""
+        with self._hosts.held(model):
+            return (yield from self._take_in(head, parts, session_id, request_id))
+
+    def _take_in(
         self, head: Head, parts: Mapping[str, bytes], session_id: str, request_id: str | None
     ) -> Running[SessionView]:
-        """Takes in a new session; a repeated request is answered with the one that it made."""
         if session_id in self._residents:
             return (yield from self._made_before(session_id, request_id))
         ended = self._lost.find(session_id)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gatehouse_server.engine.value import value
 from gatehouse_server.errors import GatehouseError
+from gatehouse_server.models.model import LoadedModel
+
+if TYPE_CHECKING:
+    from gatehouse_server.sessions.hosted_model import HostedModel
 
 Tokens = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float32]
@@ -19,13 +23,16 @@ class OutputRequest(NamedTuple):
     """What a write asks back; a tuple, since it is what models look up how they answer it.
 
     `k`: how many of the best entries, absent for none. `every_step`: at each step instead of the last.
-    `scores`: log-probability of each consumed token. `vector`: the whole output.
+    `scores`: log-probability of each consumed token. `vector`: the whole output. `hidden`: the top layer's, before the
+    output layer. `activations`: what goes on inside at each step.
     """
 
     k: int | None = None
     every_step: bool = False
     scores: bool = False
     vector: bool = False
+    hidden: bool = False
+    activations: bool = False
 
 
 @value
@@ -108,6 +115,43 @@ class ImportSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSequences:
+    """Begins `count` sequences that nobody but their opener knows, each with the same beginning.
+
+    They go on from a session, or begin on `model`, in the state that the vector `initial` (1, I) sets if it is given,
+    and then consume `prompt`, as the inputs of a Write. At most `max_steps` steps will follow. With `advance` the
+    session is to be moved along by a write at the end, under the revision that is given, if one is; sequences for a
+    write that was accepted before begin where it began.
+    """
+
+    session_id: str | None
+    model: str | None
+    prompt: Tokens | Features | str | None
+    initial: Features | None
+    stop_ids: tuple[int, ...]
+    count: int
+    max_steps: int
+    advance: bool = False
+    incarnation: int | None = None
+    revision: int | None = None
+
+
+@value
+class StepSequence:
+    """Has a sequence consume steps: token ids (T,) or features (T, N)."""
+
+    sequence_id: str
+    inputs: Tokens | Features
+
+
+@value
+class CloseSequence:
+    """Ends a sequence. Takes its turn behind a step under way."""
+
+    sequence_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GetSession:
     """Asks where a session stands."""
 
@@ -156,6 +200,28 @@ class ListStored:
     limit: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeModel:
+    """Has new sessions run on a model, those of its key go on with what they have. See `Hosts.serve`."""
+
+    model: LoadedModel
+    hosted: HostedModel | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireModel:
+    """Has no new session run on the model `name@version`; those that do go on."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountSessions:
+    """Asks how many sessions in memory run on each of some models."""
+
+    models: tuple[LoadedModel, ...]
+
+
 Operation = (
     Write
     | RefusedWrite
@@ -164,6 +230,9 @@ Operation = (
     | ForkSession
     | ExportSession
     | ImportSession
+    | OpenSequences
+    | StepSequence
+    | CloseSequence
     | GetSession
     | DeleteSession
     | EvictSession
@@ -171,4 +240,7 @@ Operation = (
     | DescribeResidents
     | InspectSession
     | ListStored
+    | ServeModel
+    | RetireModel
+    | CountSessions
 )

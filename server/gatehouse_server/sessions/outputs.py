@@ -15,10 +15,14 @@ _MOST_REMEMBERED = 1024
 
 @value
 class Answering:
-    """How a model answers an output request: what its jobs want, and about how large the answer is for one step."""
+    """How a model answers an output request: what its jobs want, and about how large the answer is for one step.
+
+    `look_bytes` is what the activations of a step take, 0 when they are not asked for.
+    """
 
     wants: Wants
     step_bytes: int
+    look_bytes: int
 
 
 def answering(model: HostedModel, outputs: OutputRequest) -> Answering:
@@ -37,8 +41,11 @@ def answering(model: HostedModel, outputs: OutputRequest) -> Answering:
                 every_step=outputs.every_step,
                 scores=outputs.scores,
                 vector=outputs.vector,
+                hidden=outputs.hidden,
             ),
-            _FLOAT_BYTES * model.output_size * outputs.vector + _BEST_ENTRY_BYTES * (outputs.k or 0),
+            _FLOAT_BYTES * (model.output_size * outputs.vector + model.hidden_size * outputs.hidden)
+            + _BEST_ENTRY_BYTES * (outputs.k or 0),
+            model.looker.step_bytes if outputs.activations else 0,
         )
     return known
 
@@ -46,12 +53,16 @@ def answering(model: HostedModel, outputs: OutputRequest) -> Answering:
 def check_output_size(model: HostedModel, answered: Answering, steps: int) -> None:
     """Raises InvalidInput when the outputs would not fit into an answer."""
     size = answered.step_bytes * steps if steps > 1 and answered.wants.every_step else answered.step_bytes
+    size += answered.look_bytes * steps
     limit = model.limits.max_output_bytes
     if size > limit:
+        advice = "Ask for fewer steps at a time, or for `k` instead of `vector`"
+        if answered.look_bytes:
+            most = limit // answered.look_bytes
+            advice = f"Activations take {answered.look_bytes} for each step: write at most {most} at a time"
         raise InvalidInput.of_field(
             "outputs",
-            f"the answer would take about {size} bytes, and at most {limit} are allowed. "
-            "Ask for fewer steps at a time, or for `k` instead of `vector`",
+            f"the answer would take about {size} bytes, and at most {limit} are allowed. {advice}",
             reason="OUTPUTS_TOO_LARGE",
         )
 
@@ -60,7 +71,9 @@ def _check(model: HostedModel, outputs: OutputRequest) -> None:
     wanted = outputs.k is not None or outputs.scores or outputs.vector
     if wanted and not model.output_size:
         raise InvalidInput.of_field(
-            "outputs", f"{model.key} is an encoder without an output layer", reason="WRONG_MODEL_KIND"
+            "outputs",
+            f"{model.key} is an encoder without an output layer; ask for `hidden`",
+            reason="WRONG_MODEL_KIND",
         )
     if outputs.k is not None and not model.ranks:
         raise InvalidInput.of_field(

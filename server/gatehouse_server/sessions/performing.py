@@ -15,6 +15,7 @@ from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.lines import Start
 from gatehouse_server.sessions.making import Maker
 from gatehouse_server.sessions.operations import (
+    CloseSequence,
     CreateSession,
     DeleteSession,
     EvictSession,
@@ -24,12 +25,15 @@ from gatehouse_server.sessions.operations import (
     ImportSession,
     InspectSession,
     ListStored,
+    OpenSequences,
     RefusedWrite,
+    StepSequence,
     Suggest,
     Write,
 )
 from gatehouse_server.sessions.reception import Reception
 from gatehouse_server.sessions.results import SessionDeleted, SuggestResult, WriteResult
+from gatehouse_server.sessions.sequences import Sequences
 from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.steps import Running
 from gatehouse_server.sessions.suggesting import check_suggests, suggest
@@ -50,6 +54,7 @@ class Performance:
         maker: Maker,
         copies: Copies,
         directory: Directory,
+        sequences: Sequences,
         hosts: Hosts,
         keeper: Keeper,
         observer: Observer,
@@ -67,6 +72,9 @@ class Performance:
             ForkSession: lambda operation, _, work: copies.fork(operation, work),
             ExportSession: lambda operation, *_: copies.export(operation),
             ImportSession: lambda operation, session_id, _: copies.import_(operation, session_id),
+            OpenSequences: lambda operation, _, work: sequences.open(operation, work),
+            StepSequence: lambda operation, _, work: sequences.step(operation, work),
+            CloseSequence: lambda operation, *_: sequences.close(operation),
             DeleteSession: lambda operation, *_: self.delete(operation),
             EvictSession: lambda operation, *_: self.evict(operation),
             GetSession: lambda operation, *_: directory.find(operation.session_id),
@@ -108,8 +116,8 @@ class Performance:
                 session = yield from self._reception.present(session_id)
             except SessionNotFound:
                 rebuilt = True
-            except SessionDamaged as damage:
-                _log.error("a damaged session is made anew from its text", problem=damage.message)
+            except SessionDamaged:
+                _log.warning("a damaged session is made anew from its text", session_id=session_id)
                 yield from self._reception.end(session_id, Tombstone(why="SESSION_EVICTED"))
                 rebuilt = True
         if rebuilt:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
+
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.errors import SessionDamaged, SessionNotFound
 from gatehouse_server.sessions.hosting import Hosts
@@ -20,6 +22,8 @@ from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers
 from gatehouse_server.sessions.views import state_of, state_of_packed, view
 from gatehouse_server.stores.port import StoredSession, Summary, Tombstone
+
+_log = structlog.get_logger(__name__)
 
 _MOST_EXPIRED_AT_ONCE = 128
 """More would hold up a turn of the engine for milliseconds."""
@@ -72,6 +76,7 @@ class Reception:
                     return session
                 yield from self.fetch(session_id)
             except SessionDamaged as damage:
+                _log.error("a session cannot be read", session_id=session_id, problem=damage.message)
                 raise SessionDamaged(
                     f"session {session_id!r} cannot be read: {damage.message}. Delete it and begin anew, or have "
                     "the state store restored from a backup"
@@ -106,7 +111,7 @@ class Reception:
             raise gone(session_id, expired)
         if session_id in self._residents:
             return
-        tape = self._hosts.serving(head.model).tape_type
+        tape = self._hosts.serving(head.model, head.fingerprint).tape_type
         numbers = chunk_numbers(head.begin, head.position, tape.chunk_steps)
         stored = Stored(
             exists=True,

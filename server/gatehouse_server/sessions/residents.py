@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
+from gatehouse_server.sessions.census import Census
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.record import Head, decode_head, describe, encode_head, pack, parts_of, unpack
@@ -52,7 +53,7 @@ class Residents:
         self._wall_clock = wall_clock
         self._live: OrderedDict[str, Session] = OrderedDict()
         self._packed = Shelf()
-        self.by_model: Counter[str] = Counter()
+        self.census = Census()
 
     def __len__(self) -> int:
         return len(self._live) + len(self._packed)
@@ -94,7 +95,7 @@ class Residents:
         if expires_seconds is None:
             expires_seconds = self._clock() + self._limits.idle_seconds
         self._packed.put(head.session_id, self._entry(expires_seconds, content, stored, head.revision))
-        self.by_model[head.model] += 1
+        self.census.add(head.model, head.fingerprint)
 
     def is_stored(self, session_id: str) -> None:
         """The store has all of a packed session now."""
@@ -124,7 +125,7 @@ class Residents:
         session = revive(
             head,
             parts,
-            self._hosts.serving(head.model),
+            self._hosts.serving(head.model, head.fingerprint),
             session_id=session_id,
             expires_seconds=entry.expires_seconds,
         )
@@ -149,9 +150,9 @@ class Residents:
         if session is None:
             head = self._shelved(session_id).head()
             self._packed.take(session_id)
-            self.by_model[head.model] -= 1
+            self.census.remove(head.model, head.fingerprint)
         else:
-            self.by_model[session.model.key] -= 1
+            self.census.remove(session.model.key, session.model.fingerprint)
             session.let_go()
             session.gone = True
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from gatehouse_server.engine.looking import LayerActivations
 from gatehouse_server.engine.value import value
 
 Durability = Literal["none", "async", "sync"]
@@ -52,18 +54,19 @@ class Timing:
 
 @value
 class StepOutput:
-    """Outputs after the step that reached `position`. Arrays are (k,) and, for `vector`, (V,) float32."""
+    """Outputs after the step that reached `position`. Arrays are (k,), for `vector` (V,), for `hidden` (R,) float32."""
 
     position: int
     best_ids: npt.NDArray[np.int64] | None = None
     best_log_probabilities: npt.NDArray[np.float32] | None = None
     best_texts: tuple[str, ...] = ()
     vector: npt.NDArray[np.float32] | None = None
+    hidden: npt.NDArray[np.float32] | None = None
 
 
 @value
 class WriteResult:
-    """Answers Write. `scores` and `token_ids` are (T,) or empty."""
+    """Answers Write. `scores` and `token_ids` are (T,) or empty. `token_texts` go with `activations`."""
 
     session_id: str
     state: SessionState
@@ -72,6 +75,8 @@ class WriteResult:
     scores: npt.NDArray[np.float32] | None = None
     token_ids: npt.NDArray[np.int64] | None = None
     repeated: bool = False
+    activations: tuple[LayerActivations, ...] = ()
+    token_texts: tuple[str, ...] = ()
 
 
 @value
@@ -112,7 +117,9 @@ class SessionExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionLine:
-    """What an operator is told of a session. `size_bytes` is what it takes where it is."""
+    """What an operator is told of a session. `size_bytes` is what it takes where it is. `fingerprint` is the model's,
+    empty of a session in the store alone.
+    """
 
     session_id: str
     model: str
@@ -123,6 +130,7 @@ class SessionLine:
     durable_revision: int
     expires_in_seconds: float
     size_bytes: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +146,22 @@ class SessionLines:
 
     lines: tuple[SessionLine, ...]
     last: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelServed:
+    """Answers ServeModel. Not `done` when it has to be asked with something to run on, see `Hosts.serve`."""
+
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRetired:
+    """Answers RetireModel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCounts:
+    """Answers CountSessions, by the keys of the models' contents."""
+
+    counts: Mapping[str, int]

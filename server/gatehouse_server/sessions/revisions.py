@@ -25,8 +25,10 @@ def digest(at: int, inputs: Inputs, outputs: OutputRequest) -> bytes:
 
     It is kept with stored sessions: other bytes for the same content would make repeated writes conflicts.
     """
-    k, every_step, scores, vector = outputs
+    k, every_step, scores, vector, hidden, activations = outputs
     asked = f"({at}, {k}, {every_step}, {scores}, {vector})('{inputs.dtype.str}', {inputs.shape})"
+    if hidden or activations:  # what could not be asked for when the first sessions were stored
+        asked += f"({hidden}, {activations})"
     return blake2b(asked.encode() + inputs.tobytes(), digest_size=16).digest()
 
 

@@ -14,6 +14,7 @@ class Wait(Enum):
     """Something that comes by itself."""
 
     FOR_ROOM = "room for one more live session"
+    FOR_A_TURN = "the engine's next turn: everybody else's ticks come before the next piece of slow work"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ def view(
     )
 
 
-def line(session_id: str, model: str, state: SessionState, tier: Tier, size_bytes: int) -> SessionLine:
+def line(
+    session_id: str, model: str, state: SessionState, tier: Tier, size_bytes: int, fingerprint: str = ""
+) -> SessionLine:
     """A session as operators see it."""
     return SessionLine(
         session_id=session_id,
@@ -86,4 +88,5 @@ def line(session_id: str, model: str, state: SessionState, tier: Tier, size_byte
         durable_revision=state.durable_revision,
         expires_in_seconds=state.expires_in_seconds,
         size_bytes=size_bytes,
+        fingerprint=fingerprint,
     )

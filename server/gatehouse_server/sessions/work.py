@@ -8,6 +8,7 @@ from dataclasses import replace
 from gatehouse_server.engine.job import Job, Wants
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import DeadlineExpired
+from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.results import SessionState, Timing
 from gatehouse_server.sessions.session import AcceptedWrite, Session
 from gatehouse_server.sessions.tape import Inputs
@@ -35,6 +36,10 @@ class Work:
     def runs_on(self, session: Session) -> None:
         """Which model's engine computes the jobs."""
         self._submit = session.model.engine.submit
+
+    def computes_on(self, model: HostedModel) -> None:
+        """As `runs_on`, without a session."""
+        self._submit = model.engine.submit
 
     def begin(self) -> None:
         """The operation is about to change something. Raises DeadlineExpired when its time is up."""

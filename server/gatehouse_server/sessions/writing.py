@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatehouse_server.engine.job import NOTHING, Best, Job, Wants
+from gatehouse_server.engine.looking import LayerActivations
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.errors import InvalidInput, PositionNotRetained, PrecedingWriteRefused, SessionMoved
 from gatehouse_server.sessions.held_rows import HeldRows
 from gatehouse_server.sessions.inputs import check_tape_length, checked_inputs
 from gatehouse_server.sessions.keeper import Keeper
+from gatehouse_server.sessions.looking import activations_of, token_texts
 from gatehouse_server.sessions.operations import OutputRequest, RefusedWrite, Write
 from gatehouse_server.sessions.outputs import answering, check_output_size
 from gatehouse_server.sessions.results import StepOutput, WriteResult
@@ -28,11 +30,14 @@ from gatehouse_server.sessions.work import Work
 
 @dataclass(slots=True)
 class Advance:
-    """Steps that were computed: the jobs that did it, the row (held) of the state after them, states to keep."""
+    """Steps that were computed: the jobs that did it, the row (held) of the state after them, states to keep, and what
+    went on inside if that was asked for.
+    """
 
     jobs: list[Job]
     row: int
     checkpoints: list[Checkpoint]
+    activations: tuple[LayerActivations, ...] = ()
 
     @property
     def best(self) -> list[Best]:
@@ -88,6 +93,8 @@ def write(
         else:
             source, number = yield from move_to(session, at, len(inputs), rows, work)
         advance = yield from compute(session, source, at, inputs, answered.wants, rows, work)
+        if outputs.activations:
+            advance.activations = yield from activations_of(model, source, inputs)
         ensure_here(session)
         session.accept(
             at=at,
@@ -224,13 +231,15 @@ def _answer_again(
 ) -> Running[WriteResult]:
     """The answer of an accepted write, computed once more from the state before it; nothing moves."""
     advance = None
-    if outputs.k is not None or outputs.scores or outputs.vector:
+    if wants.per_step or wants.scores or outputs.activations:
         with HeldRows(session.model.rows) as rows:
             if accepted.row is None:
                 row, _ = yield from restored(session, accepted.at, rows, work)
             else:
                 row = rows.share(accepted.row)
             advance = yield from compute(session, row, accepted.at, inputs, wants, rows, work)
+            if outputs.activations:
+                advance.activations = yield from activations_of(session.model, row, inputs)
     return _result(session, accepted.at, inputs, outputs, advance, work, repeated=accepted)
 
 
@@ -251,14 +260,17 @@ def _result(
         for best in advance.best:
             ids = best.ids
             words = () if ids is None else tuple([texts[number] for number in ids.tolist()])
-            steps.append(StepOutput(position, ids, best.values, words, best.vector))
+            steps.append(StepOutput(position, ids, best.values, words, best.vector, best.hidden))
             position += 1
+    looked = outputs.activations and session.model.keeps_tokens
     return WriteResult(
         session.session_id,
         work.state(session, repeated),
         work.timing(),
         tuple(steps),
         np.array(advance.scores, dtype=np.float32) if advance is not None and outputs.scores else None,
-        inputs.astype(np.int64) if outputs.scores else None,
+        inputs.astype(np.int64) if outputs.scores or looked else None,
         repeated is not None,
+        () if advance is None else advance.activations,
+        token_texts(session.model, inputs) if looked else (),
     )

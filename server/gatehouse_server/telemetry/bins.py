@@ -69,6 +69,16 @@ class Bins:
         return buckets
 
     @property
+    def edges(self) -> tuple[float, ...]:
+        """The upper edges."""
+        return self._edges
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many values up to each edge and beyond the one before; last, how many beyond the last."""
+        return tuple(self._counts)
+
+    @property
     def total(self) -> float:
         """The sum of all values."""
         return self._total

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gatehouse_server.engine.observer import EngineGauges, Happening, OfflineBatch, OnlineTick
 from gatehouse_server.telemetry.bins import BATCH_SIZES, OFFLINE_SECONDS, ONLINE_SECONDS, Bins
+from gatehouse_server.telemetry.engine_gauges import gauge_families, name_and_version
 
 _SESSIONS: Mapping[Happening, str] = {
     Happening.SESSION_CREATED: "created",
@@ -78,6 +80,29 @@ class _ModelStatistics:
         self.counts = dict.fromkeys(counts, 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTotals:
+    """What was done since the start, by models that are gone, too."""
+
+    steps: int = 0
+    ticks: int = 0
+    tick_sessions: float = 0.0
+    documents: int = 0
+    batches: int = 0
+
+    def plus(self, online: Iterable[_ModelStatistics], offline: Iterable[_ModelStatistics]) -> EngineTotals:
+        """With what some models did."""
+        online, offline = list(online), list(offline)
+        sessions = [each.histograms["batch_sessions"] for each in online]
+        return EngineTotals(
+            steps=self.steps + sum(each.counts["steps"] for each in online),
+            ticks=self.ticks + sum(bins.count for bins in sessions),
+            tick_sessions=self.tick_sessions + sum(bins.total for bins in sessions),
+            documents=self.documents + sum(each.counts["documents"] for each in offline),
+            batches=self.batches + sum(each.histograms["batch_documents"].count for each in offline),
+        )
+
+
 class EngineMetrics(Collector):
     """Listens to the engine (see `engine.observer.Observer`) and answers scrapes.
 
@@ -93,6 +118,7 @@ class EngineMetrics(Collector):
         self._happened = dict.fromkeys(Happening, 0)
         self._online: dict[str, _ModelStatistics] = {}
         self._offline: dict[str, _ModelStatistics] = {}
+        self._gone = EngineTotals()
         self._store_seconds = {kind: Bins(ONLINE_SECONDS) for kind in _STORE_CALLS}
         self._store_failures = dict.fromkeys(_STORE_CALLS, 0)
         self._stored_at: float | None = None
@@ -149,6 +175,22 @@ class EngineMetrics(Collector):
         """The present fill."""
         self._gauges = gauges
 
+    @property
+    def present(self) -> EngineGauges | None:
+        """The present fill; None before the first turn."""
+        return self._gauges
+
+    def totals(self) -> EngineTotals:
+        """What was done so far."""
+        with self._lock:
+            return self._gone.plus(self._online.values(), self._offline.values())
+
+    def forget(self, model: str) -> None:
+        """The model `name@version` is served no more: its series end."""
+        with self._lock:
+            gone = [[lane.pop(model)] if model in lane else [] for lane in (self._online, self._offline)]
+            self._gone = self._gone.plus(*gone)
+
     def describe(self) -> Iterable[Metric]:
         """Nothing ahead of time: names are fixed, and the registry need not scrape to know them."""
         return []
@@ -162,7 +204,7 @@ class EngineMetrics(Collector):
                 *self._offline_families(),
                 *self._store_families(),
             ]
-        yield from self._gauge_families()
+        yield from gauge_families(self._gauges, self.queue_depth())
 
     def _happenings(self) -> Iterator[Metric]:
         for name, help_text, label, kinds in (
@@ -183,7 +225,7 @@ class EngineMetrics(Collector):
             (
                 "gatehouse_continuations",
                 "Generated continuations by how they ended",
-                "outcome",
+                "reason",
                 _CONTINUATIONS,
             ),
         ):
@@ -233,44 +275,6 @@ class EngineMetrics(Collector):
             stored.add_metric([], self._stored_at)
         yield stored
 
-    def _gauge_families(self) -> Iterator[Metric]:
-        gauges = self._gauges
-        active = GaugeMetricFamily(
-            "gatehouse_sessions_active", "Sessions that live", labels=["model", "version"]
-        )
-        for key, amount in (gauges.sessions_by_model if gauges else {}).items():
-            active.add_metric(_name_and_version(key), amount)
-        yield active
-        tiers = GaugeMetricFamily("gatehouse_sessions_by_tier", "Sessions by where they are", labels=["tier"])
-        sizes = GaugeMetricFamily(
-            "gatehouse_state_bytes", "Bytes that sessions take in memory", labels=["tier"]
-        )
-        if gauges is not None:
-            tiers.add_metric(["live"], gauges.live_sessions)
-            tiers.add_metric(["host"], gauges.packed_sessions)
-            tiers.add_metric(["store"], gauges.stored_sessions)
-            sizes.add_metric(["live"], gauges.state_bytes)
-            sizes.add_metric(["host"], gauges.packed_bytes)
-        yield from (tiers, sizes)
-        yield GaugeMetricFamily(
-            "gatehouse_continuations_active",
-            "Continuations under way",
-            value=gauges.continuations if gauges else 0,
-        )
-        yield GaugeMetricFamily(
-            "gatehouse_store_unsaved_sessions",
-            "Sessions with something that the state store does not have yet",
-            value=gauges.unsaved_sessions if gauges else 0,
-        )
-        yield GaugeMetricFamily(
-            "gatehouse_store_lag_seconds",
-            "Age of the oldest change that the state store does not have yet",
-            value=gauges.lag_seconds if gauges else 0,
-        )
-        yield GaugeMetricFamily(
-            "gatehouse_queue_depth", "Operations submitted and not yet answered", value=self.queue_depth()
-        )
-
 
 def _counters(
     prefix: str, helps: Mapping[str, str], models: Mapping[str, _ModelStatistics]
@@ -278,7 +282,7 @@ def _counters(
     for name, help_text in helps.items():
         family = CounterMetricFamily(f"{prefix}_{name}", help_text, labels=["model", "version"])
         for key, statistics in models.items():
-            family.add_metric(_name_and_version(key), statistics.counts[name])
+            family.add_metric(name_and_version(key), statistics.counts[name])
         yield family
 
 
@@ -289,10 +293,5 @@ def _histograms(
         family = HistogramMetricFamily(f"{prefix}_{name}", help_text, labels=["model", "version"])
         for key, statistics in models.items():
             bins = statistics.histograms[name]
-            family.add_metric(_name_and_version(key), buckets=bins.buckets(), sum_value=bins.total)
+            family.add_metric(name_and_version(key), buckets=bins.buckets(), sum_value=bins.total)
         yield family
-
-
-def _name_and_version(key: str) -> list[str]:
-    name, _, version = key.partition("@")
-    return [name, version]

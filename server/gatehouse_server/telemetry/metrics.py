@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -15,7 +15,7 @@ from prometheus_client import (
 
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.telemetry.engine_metrics import EngineMetrics
-from gatehouse_server.telemetry.model_metrics import register_build, register_models
+from gatehouse_server.telemetry.model_metrics import ModelMetrics, register_build
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
 from gatehouse_server.telemetry.server_metrics import ServerMetrics
 
@@ -43,9 +43,11 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def add_models(self, models: Registry) -> None:
-        """Adds what is known of the models."""
-        register_models(self.registry, models)
+    def add_models(self, models: Registry, changes: Sequence[str] = ()) -> ModelMetrics:
+        """Adds what is known of the models; `changes` are the names of what can become of them."""
+        metrics = ModelMetrics(models, changes)
+        self.registry.register(metrics)
+        return metrics
 
     def add_build(self, versions: Mapping[str, str], device: str) -> None:
         """Adds what serves."""

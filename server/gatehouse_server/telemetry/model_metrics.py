@@ -1,33 +1,79 @@
-"""What is known of the models once they are loaded, and of the build that serves them."""
+"""What is known of the models, what became of them while the server served, and of the build that serves them."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from gatehouse_server.models.registry import FailedModel, Registry
+from gatehouse_server.models.registry import Registry
+from gatehouse_server.telemetry.engine_gauges import name_and_version
+
+_LABELS = ["model", "version"]
 
 
-def register_models(registry: CollectorRegistry, models: Registry) -> None:
-    """Adds a series for each model; those that failed to load are in `gatehouse_model_failed`."""
-    labels = ["model", "version"]
-    load = Gauge("gatehouse_model_load_seconds", "Duration of loading the model", labels, registry=registry)
-    parameters = Gauge("gatehouse_model_parameters", "Parameters of the model", labels, registry=registry)
-    memory = Gauge(
-        "gatehouse_model_memory_bytes", "Bytes of the model's weights and tables", labels, registry=registry
-    )
-    failed = Gauge(
-        "gatehouse_model_failed", "1 when the model's folder could not be loaded", labels, registry=registry
-    )
-    for model in models.models:
-        load.labels(model.name, model.version).set(model.load_seconds)
-        parameters.labels(model.name, model.version).set(model.parameter_count)
-        memory.labels(model.name, model.version).set(model.memory_bytes)
-        failed.labels(model.name, model.version).set(0)
-    for failure in models.failed:
-        failed.labels(*_name_and_version(failure)).set(1)
+class ModelMetrics(Collector):
+    """A series for each model as they are at a scrape; those that failed to load are in `gatehouse_model_failed`.
+
+    `changes` are the names of what can become of a model.
+    """
+
+    def __init__(self, models: Registry, changes: Sequence[str]) -> None:
+        self._models = models
+        self._lock = threading.Lock()
+        self._changes = dict.fromkeys(changes, 0)
+
+    def changed(self, change: str) -> None:
+        """Something became of a model."""
+        with self._lock:
+            self._changes[change] += 1
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The samples of a scrape."""
+        load = GaugeMetricFamily(
+            "gatehouse_model_load_seconds", "Duration of loading the model", labels=_LABELS
+        )
+        parameters = GaugeMetricFamily(
+            "gatehouse_model_parameters", "Parameters of the model", labels=_LABELS
+        )
+        memory = GaugeMetricFamily(
+            "gatehouse_model_memory_bytes",
+            "Bytes of the model's weights and tables, those that are leaving included",
+            labels=_LABELS,
+        )
+        failed = GaugeMetricFamily(
+            "gatehouse_model_failed",
+            "1 when the model's folder had a defect when it was last looked at",
+            labels=_LABELS,
+        )
+        served, leaving = self._models.models, self._models.leaving
+        memory_bytes: dict[str, int] = {}
+        for model in (*served, *leaving):
+            memory_bytes[model.key] = memory_bytes.get(model.key, 0) + model.memory_bytes
+        for key, amount in memory_bytes.items():
+            memory.add_metric(name_and_version(key), amount)
+        failures = dict.fromkeys((model.key for model in served), 0)
+        failures |= {failure.key: 1 for failure in self._models.failed}
+        for key, fails in failures.items():
+            failed.add_metric(name_and_version(key), fails)
+        for model in served:
+            load.add_metric([model.name, model.version], model.load_seconds)
+            parameters.add_metric([model.name, model.version], model.parameter_count)
+        changes = CounterMetricFamily(
+            "gatehouse_model_changes", "What became of models while the server served", labels=["change"]
+        )
+        with self._lock:
+            for change, amount in self._changes.items():
+                changes.add_metric([change], amount)
+        yield from (load, parameters, memory, failed, changes)
 
 
 def register_build(registry: CollectorRegistry, versions: Mapping[str, str], device: str) -> None:
@@ -39,8 +85,3 @@ def register_build(registry: CollectorRegistry, versions: Mapping[str, str], dev
         registry=registry,
     )
     info.labels(versions["gatehouse"], versions["torch"], platform.python_version(), device).set(1)
-
-
-def _name_and_version(failure: FailedModel) -> tuple[str, str]:
-    name, _, version = failure.key.partition("@")
-    return name, version

@@ -51,6 +51,17 @@ class ServerMetrics(Collector):
         self._started_at = time.time()
         self._capacity = capacity
 
+    @property
+    def serving_since_unix_seconds(self) -> float | None:
+        """When it began to serve; None until then."""
+        return self._started_at
+
+    @property
+    def start_seconds(self) -> Mapping[str, float]:
+        """How long each stage of the start took."""
+        with self._lock:
+            return dict(self._start_seconds)
+
     async def watch_lag(self) -> None:
         """Counts by how much the event loop is late, ten times a second, until it is cancelled."""
         loop = asyncio.get_running_loop()

@@ -22,6 +22,8 @@ class Health:
         self.servicer = health.aio.HealthServicer()
         self._services = ("", *services)
         self._registry = registry
+        self._begun = False
+        self._told: dict[str, bool] = {}
 
     async def prepare(self) -> None:
         """Says of everything that it does not serve yet."""
@@ -32,9 +34,21 @@ class Health:
         """The server takes work; models that failed to load stay NOT_SERVING."""
         for name in self._services:
             await self.servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-        for name, serves in self._models().items():
-            if serves:
-                await self.servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._begun = True
+        await self.follow()
+
+    async def follow(self) -> None:
+        """The models are others than before. What is served no more is NOT_SERVING: it is known, unlike strangers."""
+        if not self._begun:
+            return
+        models = self._models()
+        for name in self._told.keys() - models.keys():
+            models[name] = False
+        for name, serves in models.items():
+            if self._told.get(name) != serves:
+                status = health_pb2.HealthCheckResponse
+                await self.servicer.set(name, status.SERVING if serves else status.NOT_SERVING)
+        self._told = models
 
     async def end(self) -> None:
         """The server is leaving: NOT_SERVING for good."""

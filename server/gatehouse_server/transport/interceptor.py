@@ -1,4 +1,4 @@
-"""Around every call: exceptions become statuses, and its code and duration are counted."""
+"""Around every call: exceptions become statuses, its code and duration are counted, and it has a span if wanted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
 
+from gatehouse_server.telemetry.call_trace import CallTrace, Traces, set_current_trace
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
 from gatehouse_server.transport.departure import Departure
-from gatehouse_server.transport.status import abort_with, code_name
+from gatehouse_server.transport.status import abort_with, code_name, end_trace
 
 _OURS = "gatehouse."
 
@@ -28,6 +29,13 @@ _KINDS = {
 }
 
 
+class _Began(NamedTuple):
+    """A call that is open: since when, and its span."""
+
+    seconds: float
+    trace: CallTrace | None
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of all four kinds of calls, whether they yield their answers or write them."""
 
@@ -35,10 +43,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self,
         metrics: RequestMetrics,
         departure: Departure,
+        traces: Traces | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._metrics = metrics
         self._departure = departure
+        self._traces = traces
         self._clock = clock
 
     async def intercept_service(
@@ -70,7 +80,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _returning(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def call(request: Any, context: Any) -> Any:
-            began = self._began(method)
+            began = self._began(method, context)
             cancelled = False
             try:
                 with self._open(method):
@@ -89,7 +99,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _yielding(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            began = self._began(method)
+            began = self._began(method, context)
             cancelled = False
             try:
                 with self._open(method):
@@ -111,12 +121,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # Watching health may go on for ever; only our own calls are worth waiting for.
         return self._departure.call() if method.startswith(_OURS) else nullcontext()
 
-    def _began(self, method: str) -> float:
+    def _began(self, method: str, context: Any) -> _Began:
         self._metrics.began(method)
-        return self._clock()
+        trace = None
+        if self._traces is not None and method.startswith(_OURS):
+            trace = self._traces.begin(method, context.invocation_metadata())
+            set_current_trace(trace)
+        return _Began(self._clock(), trace)
 
-    def _count(self, method: str, context: Any, began: float, cancelled: bool) -> None:
+    def _count(self, method: str, context: Any, began: _Began, cancelled: bool) -> None:
         remaining = context.time_remaining()
         passed = remaining is not None and remaining <= 0
         code = code_name(context.code(), cancelled=cancelled, deadline_passed=passed)
-        self._metrics.request(method, code, self._clock() - began)
+        self._metrics.request(method, code, self._clock() - began.seconds)
+        if began.trace is not None:
+            end_trace(began.trace, code)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar, cast
 
 import grpc.aio
@@ -21,6 +23,8 @@ from gatehouse_server.transport.encoding import (
     fill_suggest_result,
     fill_write_result,
 )
+from gatehouse_server.transport.generation import Generation, GenerationCall
+from gatehouse_server.transport.generation_decoding import GenerationLimits, decode_generation
 from gatehouse_server.transport.identity import CalledBy, client_of
 from gatehouse_server.transport.online_stream import OnlineStream, StreamCall, StreamLimits
 from gatehouse_server.transport.replies import ask, shortest
@@ -50,12 +54,14 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         metrics: RequestMetrics,
         departure: Departure,
         limits: StreamLimits,
+        generation_limits: GenerationLimits,
     ) -> None:
         self._engine = engine
         self._observer = observer
         self._metrics = metrics
         self._departure = departure
         self._limits = limits
+        self._generation_limits = generation_limits
 
     async def Stream(  # type: ignore[override]  # read() and write() instead of iterators: twice as fast  # noqa: N802
         self,
@@ -104,6 +110,25 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         response = online_pb2.SuggestResponse()
         fill_suggest_result(response.result, outcome)
         return response
+
+    async def Generate(  # type: ignore[override]  # as Stream  # noqa: N802
+        self,
+        request: online_pb2.GenerateRequest,
+        context: Context[online_pb2.GenerateRequest, online_pb2.GenerateResponse],
+    ) -> None:
+        """Continues a sequence."""
+        with self._told("generate"):
+            operation, sampling = decode_generation(request, self._generation_limits)
+            generation = Generation(
+                cast(GenerationCall, context),
+                operation,
+                sampling,
+                engine=self._engine,
+                observer=self._observer,
+                client=client_of(cast(CalledBy, context)),
+                told_first=partial(self._metrics.first_result, "generate"),
+            )
+            await generation.run()
 
     async def CreateSession(  # noqa: N802
         self,
@@ -181,18 +206,29 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         context: grpc.aio.ServicerContext[Request, Response],
         timeout_seconds: float | None = None,
     ) -> object:
-        began_seconds = self._engine.clock()
-        code = "OK"
-        try:
-            return await ask(
+        with self._told(kind) as told:
+            outcome = await ask(
                 self._engine,
                 self._observer,
                 operation,
                 remaining_seconds=shortest(timeout_seconds, context.time_remaining()),
                 client=client_of(cast(CalledBy, context)),
             )
+            if isinstance(outcome, WriteResult | SuggestResult):
+                told.append((outcome.timing.queue_seconds, outcome.timing.compute_seconds))
+            return outcome
+
+    @contextmanager
+    def _told(self, kind: Operation) -> Iterator[list[tuple[float, float]]]:
+        """Around an operation: counts it, with its code and how long it took, in which stages if that is told."""
+        began_seconds = self._engine.clock()
+        code = "OK"
+        stages: list[tuple[float, float]] = []
+        try:
+            yield stages
         except BaseException as error:
             code = code_of(error).name
             raise
         finally:
-            self._metrics.operations([(kind, code, self._engine.clock() - began_seconds)])
+            seconds = (self._engine.clock() - began_seconds,)
+            self._metrics.answered(kind, code, seconds, stages[0] if stages else None)

@@ -19,6 +19,7 @@ from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import GatehouseError, InvalidInput
 from gatehouse_server.sessions.operations import RefusedWrite, Suggest, Write
 from gatehouse_server.sessions.results import SuggestResult, WriteResult
+from gatehouse_server.telemetry.call_trace import current_trace
 from gatehouse_server.telemetry.request_metrics import Operation, RequestMetrics
 from gatehouse_server.transport.decoding import (
     DEFAULT_MAX_TEXT_BYTES,
@@ -33,6 +34,8 @@ from gatehouse_server.transport.outbox import Outbox
 from gatehouse_server.transport.replies import shortest
 from gatehouse_server.transport.status import fill_status
 from gatehouse_server.transport.turned_away import TurnedAway
+
+_NO_TIME = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class OnlineStream:
         self._observer = observer
         self._metrics = metrics
         self._client = client
+        self._trace = current_trace()
         remaining = call.time_remaining()
         self._deadline_seconds = None if remaining is None else engine.clock() + remaining
         self._asked: dict[int, _Asked] = {}
@@ -238,6 +242,7 @@ class OnlineStream:
         message_for = self._outbox.message_for
         message, add = None, None
         seconds: dict[tuple[Operation, str], list[float]] = {}
+        spent: dict[Operation, tuple[float, float]] = {}
         for asked, outcome in answers:
             place = message_for(weight_bytes(outcome))
             if place is not message or add is None:
@@ -248,8 +253,14 @@ class OnlineStream:
             if spans is None:
                 spans = seconds[kind, code] = []
             spans.append(now_seconds - asked.received_seconds)
+            if code == "OK":
+                timing = outcome.timing  # type: ignore[attr-defined]  # what succeeds has one
+                queue, compute = spent.get(kind, _NO_TIME)
+                spent[kind] = queue + timing.queue_seconds, compute + timing.compute_seconds
         for (kind, code), spans in seconds.items():
-            self._metrics.answered(kind, code, spans)
+            self._metrics.answered(kind, code, spans, spent.get(kind) if code == "OK" else None)
+        if self._trace is not None:
+            self._trace.operations(answers, now_seconds)
 
     def _fill(
         self, result: online_pb2.StreamResult, asked: _Asked, outcome: object, now_unix_seconds: float

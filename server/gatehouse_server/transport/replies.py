@@ -8,6 +8,7 @@ from gatehouse_server.engine.loop import Engine
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import DeadlineExpired
+from gatehouse_server.telemetry.call_trace import current_trace
 
 
 class FutureSink:
@@ -62,6 +63,8 @@ async def ask(
             raise outcome
         finally:
             del outcome  # its traceback has this frame, and this frame would have it
+    if (trace := current_trace()) is not None:
+        trace.answered(outcome, now_seconds)
     return outcome
 
 

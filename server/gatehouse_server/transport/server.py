@@ -63,6 +63,24 @@ class PortUnavailableError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionAge:
+    """A connection older than `seconds`, give or take a tenth, is asked to end (GOAWAY); calls on it may go on for
+    `grace_seconds`.
+    """
+
+    seconds: float
+    grace_seconds: float
+
+    @property
+    def options(self) -> Sequence[tuple[str, int]]:
+        """For `grpc.aio.server`."""
+        return (
+            ("grpc.max_connection_age_ms", max(1, round(self.seconds * 1000))),
+            ("grpc.max_connection_age_grace_ms", round(self.grace_seconds * 1000)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Servicers:
     """What answers the calls of users."""
 
@@ -80,9 +98,14 @@ class AdminServicers:
     health: Health
 
 
-def build_server(servicers: Servicers, interceptor: CallInterceptor) -> grpc.aio.Server:
-    """The users' server, without a port. Has to be called on the event loop that it will run on."""
-    server = _server(SERVICES, servicers.health, interceptor)
+def build_server(
+    servicers: Servicers, interceptor: CallInterceptor, age: ConnectionAge | None = None
+) -> grpc.aio.Server:
+    """The users' server, without a port. Has to be called on the event loop that it will run on.
+
+    Connections are kept for ever without an `age`.
+    """
+    server = _server(SERVICES, servicers.health, interceptor, () if age is None else age.options)
     online_pb2_grpc.add_OnlineServiceServicer_to_server(servicers.online, server)
     offline_pb2_grpc.add_OfflineServiceServicer_to_server(servicers.offline, server)
     model_pb2_grpc.add_ModelServiceServicer_to_server(servicers.models, server)
@@ -96,10 +119,15 @@ def build_admin_server(servicers: AdminServicers, interceptor: CallInterceptor) 
     return server
 
 
-def _server(services: Sequence[str], health: Health, interceptor: CallInterceptor) -> grpc.aio.Server:
+def _server(
+    services: Sequence[str],
+    health: Health,
+    interceptor: CallInterceptor,
+    options: Sequence[tuple[str, int]] = (),
+) -> grpc.aio.Server:
     """A server with health and reflection; `services` are still to be added."""
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (interceptor,)
-    server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
+    server = grpc.aio.server(interceptors=interceptors, options=(*OPTIONS, *options))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)

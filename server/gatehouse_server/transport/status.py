@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NoReturn, Protocol
@@ -14,7 +13,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from gatehouse_server import errors
+from gatehouse_server.engine.correlation import logged_under, new_correlation_id
 from gatehouse_server.errors import GatehouseError, InvalidInput, Overloaded, StoreUnavailable
+from gatehouse_server.telemetry.call_trace import CallTrace, current_trace
 
 ERROR_DOMAIN = "gatehouse.dev"
 INTERNAL_REASON = "INTERNAL"
@@ -26,6 +27,7 @@ CODES: Mapping[type[GatehouseError], grpc.StatusCode] = MappingProxyType(
         errors.ModelFailed: grpc.StatusCode.FAILED_PRECONDITION,
         errors.ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
         errors.ModelFolderError: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.ModelRequired: grpc.StatusCode.FAILED_PRECONDITION,
         errors.ModelNotLoaded: grpc.StatusCode.FAILED_PRECONDITION,
         errors.SessionNotFound: grpc.StatusCode.NOT_FOUND,
         errors.SessionExists: grpc.StatusCode.ALREADY_EXISTS,
@@ -47,6 +49,18 @@ CODES: Mapping[type[GatehouseError], grpc.StatusCode] = MappingProxyType(
 
 CODE_NAMES = tuple(code.name for code in grpc.StatusCode)
 """Every code that a metric's label can have."""
+
+# What OpenTelemetry's conventions hold to be the server's errors; with other codes the caller did wrong, or left.
+_FAULTS = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
 
 # A status travels in HTTP/2 trailers, and peers refuse trailers beyond 8 KiB. Texts may be percent-encoded to
 # three times their length.
@@ -130,9 +144,19 @@ def code_name(number: object, *, cancelled: bool = False, deadline_passed: bool 
     return grpc.StatusCode.OK.name if not number else grpc.StatusCode.UNKNOWN.name
 
 
+def end_trace(trace: CallTrace, name: str) -> None:
+    """Ends the span of a call with the code of this name."""
+    code = grpc.StatusCode[name]
+    trace.end(code.value[0], is_fault=code in _FAULTS)
+
+
 def _fill_internal(status: status_pb2.Status, error: BaseException) -> None:
-    correlation_id = secrets.token_hex(8)
-    _log.error("internal error", correlation_id=correlation_id, exc_info=error)
+    correlation_id = logged_under(error)
+    if correlation_id is None:
+        correlation_id = new_correlation_id(error)
+        trace = current_trace()
+        facts = {} if trace is None else {"trace_id": trace.trace_id}
+        _log.error("internal error", correlation_id=correlation_id, **facts, exc_info=error)
     status.message = f"internal error {correlation_id}; the server's log has more under this id"
     _attach(
         status,
