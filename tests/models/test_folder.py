@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from gatehouse_server.models.folder import ModelFolderError, load_folder
-from gatehouse_server.models.weights import match_weights
-from safetensors.torch import load_file, save_file
+from gatehouse_server.models.weights import match_weights, read_weights
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from tests.tiny import (
@@ -205,6 +205,13 @@ def test_missing_file(keyboard: Path, name: str, told: str) -> None:
     """A missing file is named, with how to make it."""
     (keyboard / name).unlink()
     assert problem_of(keyboard).startswith(told)
+
+
+@pytest.mark.parametrize("padding", range(0, 256, 8))
+def test_safetensors_of_any_header_length_are_read(padding: int) -> None:
+    """The file begins with that length, whose first byte may be the one that pickles begin with."""
+    content = save({"x": torch.ones(2)}, metadata={"note": "n" * padding})
+    assert torch.equal(read_weights(content)["x"], torch.ones(2))
 
 
 def test_missing_weights_beside_a_pickle(keyboard: Path) -> None:

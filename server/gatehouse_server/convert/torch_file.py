@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gatehouse_server.convert.archives import LARGEST_BYTES, archive_names, is_zip
 from gatehouse_server.convert.port import ConversionError
-from gatehouse_server.models.weights import WeightsError, read_weights
+from gatehouse_server.models.weights import WeightsError, is_pickle, read_weights
 
 _SUFFIXES = {".pt", ".pth", ".safetensors"}
 _SAVE = 'torch.save(module.state_dict(), "weights.pt")'
@@ -34,7 +34,7 @@ def is_torch_file(path: Path) -> bool:
                 return any(name.endswith("/data.pkl") for name in archive.namelist())
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             return path.suffix in _SUFFIXES
-    return start.startswith(b"\x80") or start[_LENGTH.size :] == b"{" or path.suffix in _SUFFIXES
+    return is_pickle(start) or start[_LENGTH.size :] == b"{" or path.suffix in _SUFFIXES
 
 
 def read_torch_file(path: Path) -> object:
@@ -44,7 +44,7 @@ def read_torch_file(path: Path) -> object:
         raise ConversionError(f"{path}: {size_bytes:,} bytes are no weights", "copy the file again")
     with path.open("rb") as file:
         start = file.read(_LENGTH.size + 1)
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    if is_pickle(start):
         return _load_pickle(path)
     return _read_safetensors(path)
 

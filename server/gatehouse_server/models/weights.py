@@ -68,10 +68,20 @@ def match_weights(stored: Mapping[str, Tensor], expected: Mapping[str, tuple[int
     return {name: _as_finite_float32(name, renamed[name]) for name in expected}
 
 
+def is_pickle(start: bytes) -> bool:
+    """Whether a file that begins so, with nine bytes or more, is one, or an archive of one, as `torch.save` writes.
+
+    A safetensors file begins with the length of its header, which may look like a pickle; then comes the header's brace.
+    """
+    if start.startswith(b"PK\x03\x04"):
+        return True
+    return start.startswith(b"\x80") and start[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{"
+
+
 def _check_container(content: bytes) -> None:
     """Tell apart the files that people put in its place, with what to do about each."""
     save = "save it with safetensors.torch.save_file(module.state_dict(), path)"
-    if content.startswith((b"PK\x03\x04", b"\x80")):
+    if is_pickle(content):
         raise WeightsError("is a pickle (as torch.save writes it), which is never opened", save)
     if content.startswith(b"version https://git-lfs"):
         raise WeightsError("is a Git LFS pointer, not the weights", "fetch them with `git lfs pull`")
