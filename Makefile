@@ -36,7 +36,7 @@ demo: $(SERVER) ## Start a server, suggest, classify, evaluate, show metrics, st
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh
 
 test: $(DEV) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 # --- Static checks ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Two small models for the chaos run, and what they answer: plain `nn.LSTM` and `nn.GRU` over the whole tape.
+"""Small models for the chaos run and the soak, and what they answer: plain `nn.LSTM` and `nn.GRU` over the whole tape.
 
 Shares nothing with the server: it writes the folders from seeded weights and reads them back by itself.
 V vocabulary, N replies, T steps of the longest tape, H hidden.
@@ -32,8 +32,8 @@ _SCALE = 0.3
 def write_models(directory: Path) -> None:
     """Writes the folder `<directory>/<name>/1` of each of `MODELS`."""
     projected = {"cell": "lstm", "layers": 1, "projection_size": _EMBEDDING}
-    _write(directory / "chaoslstm" / "1", recurrent=projected, tied=True, seed=1)
-    _write(directory / "chaosgru" / "1", recurrent={"cell": "gru", "layers": 2}, tied=False, seed=2)
+    write_model(directory / "chaoslstm" / "1", recurrent=projected, tied=True, seed=1)
+    write_model(directory / "chaosgru" / "1", recurrent={"cell": "gru", "layers": 2}, tied=False, seed=2)
 
 
 class PlainModel:
@@ -49,20 +49,31 @@ class PlainModel:
             {name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")}
         )
 
-    @torch.no_grad()
     def log_probabilities(
         self, tapes: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
         """(N, V): the prediction after the first `lengths` (N,) steps of each of `tapes` (N, T), from zero states."""
         # Later steps do not reach back to earlier outputs, so what pads a tape does not matter.
+        hidden = self._hidden(tapes)
+        return self._predicted(hidden[torch.arange(len(tapes)), torch.from_numpy(lengths)])
+
+    def every_prediction(self, tapes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """(N, T + 1, V): the prediction before the first step of each of `tapes` (N, T), and after each step."""
+        return self._predicted(self._hidden(tapes))
+
+    @torch.no_grad()
+    def _hidden(self, tapes: npt.NDArray[np.int64]) -> torch.Tensor:
+        """(N, T + 1, H or P)"""
         with warnings.catch_warnings():
             # torch says once that projections are not in oneDNN; which kernel it takes is all the same here.
             warnings.simplefilter("ignore", UserWarning)
             hidden, _ = self._rnn(self._embedding[torch.from_numpy(tapes)])
-        hidden = torch.cat([torch.zeros_like(hidden[:, :1]), hidden], dim=1)
-        last = hidden[torch.arange(len(tapes)), torch.from_numpy(lengths)]
+        return torch.cat([torch.zeros_like(hidden[:, :1]), hidden], dim=1)
+
+    @torch.no_grad()
+    def _predicted(self, hidden: torch.Tensor) -> npt.NDArray[np.float32]:
         predicted: npt.NDArray[np.float32] = torch.log_softmax(
-            last @ self._head.T + self._bias, dim=1
+            hidden @ self._head.T + self._bias, dim=-1
         ).numpy()
         return predicted
 
@@ -74,7 +85,8 @@ def _network(recurrent: dict[str, Any]) -> nn.RNNBase:
     return nn.GRU(**sizes, num_layers=recurrent["layers"], batch_first=True)
 
 
-def _write(folder: Path, *, recurrent: dict[str, Any], tied: bool, seed: int) -> None:
+def write_model(folder: Path, *, recurrent: dict[str, Any], tied: bool, seed: int) -> None:
+    """Writes one folder, `<directory>/<name>/<version>`, with random weights."""
     folder.mkdir(parents=True)
     recurrent = {"input_size": _EMBEDDING, "hidden_size": _HIDDEN, **recurrent}
     size = recurrent.get("projection_size", _HIDDEN)
@@ -101,7 +113,7 @@ def _write(folder: Path, *, recurrent: dict[str, Any], tied: bool, seed: int) ->
         "name": folder.parent.name,
         "version": folder.name,
         "task": "language_model",
-        "description": "Small, with random weights, for the chaos run.",
+        "description": "Small, with random weights.",
         "input": {
             "kind": "tokens",
             "vocabulary_size": VOCABULARY,

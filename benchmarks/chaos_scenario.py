@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.cannot_run import CannotRunError
+from benchmarks.chaos_clients import client_process
 from benchmarks.chaos_models import MODELS, VOCABULARY
 from benchmarks.chaos_proxy import CuttingProxy, Faults
-from benchmarks.chaos_servers import Replica
+from benchmarks.chaos_servers import WITHOUT_DUPLICATE_CHECK, Replica
 from benchmarks.redis_process import running_redis
 
 Store = Literal["sqlite", "redis"]
@@ -75,9 +73,10 @@ async def play(scenario: Scenario, models: Path, folder: Path) -> Played:
     async with AsyncExitStack() as stack:
         replicas = await stack.enter_async_context(_replicas(scenario, models, folder))
         clients = [
-            await stack.enter_async_context(_client(folder / f"replies-{number}.npz"))
-            for number in range(_PROCESSES)
+            await stack.enter_async_context(client_process("benchmarks.chaos_users"))
+            for _ in range(_PROCESSES)
         ]
+        replies = [folder / f"replies-{number}.npz" for number in range(_PROCESSES)]
         await asyncio.gather(
             *(replica.start() for replica in replicas), *(client.expect("ready") for client in clients)
         )
@@ -90,7 +89,7 @@ async def play(scenario: Scenario, models: Path, folder: Path) -> Played:
         played = Played(faults=proxy.faults)
         for number, client in enumerate(clients):
             ports = await proxy.listen(_CONNECTIONS)
-            await client.tell(json.dumps(_plan(scenario, number, ports, client.replies)))
+            await client.tell(json.dumps(_plan(scenario, number, ports, replies[number])))
         ending = asyncio.Event()
         killing = asyncio.create_task(_kill(replicas, played.kills, random.Random(scenario.seed), ending))
         living = asyncio.gather(*(client.expect("ran") for client in clients))
@@ -107,7 +106,7 @@ async def play(scenario: Scenario, models: Path, folder: Path) -> Played:
         async with asyncio.timeout(_LAST_READS_SECONDS):
             told, _ = await asyncio.gather(asyncio.gather(*(client.line() for client in clients)), killing)
         played.users = [user for line in told for user in json.loads(line)["users"]]
-        played.replies = [client.replies for client in clients]
+        played.replies = replies
         played.complaints = [line for replica in replicas for line in replica.complaints]
         return played
 
@@ -121,9 +120,8 @@ async def _replicas(scenario: Scenario, models: Path, folder: Path) -> AsyncIter
         else:
             store, count = f"sqlite:{folder / 'sessions.db'}", 1
         options = ("--state-store", store, "--durability", scenario.durability)
-        replicas = [
-            Replica(models, *options, break_duplicates=scenario.break_duplicates) for _ in range(count)
-        ]
+        module = WITHOUT_DUPLICATE_CHECK if scenario.break_duplicates else None
+        replicas = [Replica(models, *options, module=module) for _ in range(count)]
         for replica in replicas:
             stack.push_async_callback(replica.kill)
         yield replicas
@@ -131,10 +129,11 @@ async def _replicas(scenario: Scenario, models: Path, folder: Path) -> AsyncIter
 
 def _plan(scenario: Scenario, number: int, ports: list[int], replies: Path) -> dict[str, Any]:
     """What a client process is to do: its share of the sessions; see `chaos_users.Plan`."""
+    targets = [f"127.0.0.1:{port}" for port in ports]
     return {
         "names": [f"chaos-{scenario.seed}-{user}" for user in range(number, scenario.sessions, _PROCESSES)],
-        "ports": ports,
-        "unary_ports": ports[-1:],
+        "targets": targets,
+        "unary_targets": targets[-1:],
         "models": list(MODELS),
         "vocabulary": VOCABULARY,
         "sync": scenario.durability == "sync",
@@ -165,44 +164,3 @@ async def _kill_one(replica: Replica, kills: list[Kill]) -> None:
     await replica.kill()
     await replica.start()
     kills.append(Kill(killed=killed, served_again=time.monotonic()))
-
-
-class _Client:
-    """A client process, from the outside."""
-
-    def __init__(self, process: Process, replies: Path) -> None:
-        self.replies = replies
-        self._process = process
-
-    async def tell(self, line: str) -> None:
-        """Writes a line to it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n".encode())
-        await self._process.stdin.drain()
-
-    async def line(self) -> str:
-        """Its next line. Raises CannotRunError when there is none."""
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        if not line:
-            raise CannotRunError("a client process ended early; its standard error tells why")
-        return line.decode()
-
-    async def expect(self, word: str) -> None:
-        """Waits for a line that says so."""
-        if (line := (await self.line()).strip()) != word:
-            raise CannotRunError(f"a client process said {line!r} in place of {word!r}")
-
-
-@asynccontextmanager
-async def _client(replies: Path) -> AsyncIterator[_Client]:
-    """A client process, which waits for its plan once it says `ready`."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.chaos_users", stdin=PIPE, stdout=PIPE, limit=2**28
-    )
-    try:
-        yield _Client(process, replies)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()

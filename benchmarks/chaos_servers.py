@@ -1,9 +1,10 @@
-"""The servers of a chaos run, which get killed."""
+"""The servers of a chaos run and of a soak, which get killed or asked to leave."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
@@ -12,21 +13,30 @@ from benchmarks.cannot_run import CannotRunError
 from benchmarks.server_process import gatehouse_command
 
 _START_SECONDS = 120.0
-_BROKEN = [sys.executable, "-m", "benchmarks.chaos_server_without_duplicate_check"]
+WITHOUT_DUPLICATE_CHECK = "benchmarks.chaos_server_without_duplicate_check"
 
 
 class Replica:
-    """A Gatehouse server that is killed and started again. Each start takes a free port; `port` is None while it is
-    down.
+    """A Gatehouse server that is ended and started again. Each start takes free ports, unless `ports` names one for
+    users, one for operators and one for HTTP; `port` is None while it is down. `module` is what serves, if not
+    Gatehouse itself.
     """
 
-    def __init__(self, models: Path, *options: str, break_duplicates: bool = False) -> None:
-        ports = ("--admin-port", "0", "--http-port", "0")
-        command = gatehouse_command(models, 0, *ports, "--log-format", "json", *options)
-        self._command = [*_BROKEN, *command[1:]] if break_duplicates else command
+    def __init__(
+        self,
+        models: Path,
+        *options: str,
+        ports: tuple[int, int, int] = (0, 0, 0),
+        module: str | None = None,
+    ) -> None:
+        users, admin, http = ports
+        others = ("--admin-port", str(admin), "--http-port", str(http))
+        command = gatehouse_command(models, users, *others, "--log-format", "json", *options)
+        self._command = command if module is None else [sys.executable, "-m", module, *command[1:]]
         self._process: Process | None = None
         self._log: asyncio.Task[None] | None = None
         self.port: int | None = None
+        self.pid: int | None = None
         self.complaints: list[str] = []
         """Lines of its logs that are errors, or no log lines at all (a traceback)."""
 
@@ -35,6 +45,7 @@ class Replica:
         process = self._process = await asyncio.create_subprocess_exec(
             *self._command, stdout=DEVNULL, stderr=PIPE, limit=2**20
         )
+        self.pid = process.pid
         serving: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._log = asyncio.create_task(self._read_log(process, serving))
         try:
@@ -45,15 +56,27 @@ class Replica:
 
     async def kill(self) -> None:
         """`kill -9`."""
+        await self._end(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        """Asks it to leave, and waits until it has; its exit code."""
+        code = await self._end(signal.SIGTERM)
+        assert code is not None, "who leaves was there"
+        return code
+
+    async def _end(self, number: signal.Signals) -> int | None:
         self.port = None
-        if self._process is None:
-            return
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        process = self._process
+        if process is None:
+            return None
+        if process.returncode is None:
+            process.send_signal(number)
+        code = await process.wait()
         if self._log is not None:
             await self._log
         self._process = None
+        self.pid = None
+        return code
 
     async def _read_log(self, process: Process, serving: asyncio.Future[int]) -> None:
         """Somebody has to read, to the end, or the server would wait for room in the pipe."""

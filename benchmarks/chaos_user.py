@@ -15,6 +15,8 @@ import numpy.typing as npt
 from gatehouse.aio.session import Session
 from gatehouse.results import WriteResult
 
+from benchmarks.waves import Wave
+
 K = 5
 LONGEST_TAPE = 60
 WRITE_SECONDS = 60.0
@@ -65,10 +67,19 @@ class Move:
 
 
 class User:
-    """`opened` makes the session. `model` is its name. In `sync` mode every answered write must be durable."""
+    """`opened` makes the session. `model` is its name. In `sync` mode every answered write must be durable. Pauses are
+    as long all the time, or come in a `wave`.
+    """
 
     def __init__(
-        self, name: str, model: str, opened: Callable[[], Awaitable[Session]], *, vocabulary: int, sync: bool
+        self,
+        name: str,
+        model: str,
+        opened: Callable[[], Awaitable[Session]],
+        *,
+        vocabulary: int,
+        sync: bool,
+        wave: Wave | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -80,6 +91,7 @@ class User:
         self._opened = opened
         self._vocabulary = vocabulary
         self._sync = sync
+        self._wave = wave
         self._random = random.Random(name)
         self._tape: tuple[int, ...] = ()
         self._revision = 0
@@ -94,7 +106,7 @@ class User:
         while self.trouble is None and time.monotonic() < until:
             await self._write(self._next_move())
             if self._random.random() > _BURST_SHARE:
-                await asyncio.sleep(self._random.expovariate(1 / _MEAN_PAUSE_SECONDS))
+                await asyncio.sleep(self._random.expovariate(1 / self._mean_pause_seconds()))
 
     async def read_once_more(self) -> None:
         """Asks for the outputs at the end of the tape: the session must be all there, whatever happened."""
@@ -123,6 +135,9 @@ class User:
                 self._compare(None, found.revision, found.position)
                 return
             await asyncio.sleep(0.1)
+
+    def _mean_pause_seconds(self) -> float:
+        return _MEAN_PAUSE_SECONDS if self._wave is None else self._wave.pause_seconds(time.monotonic())
 
     def _next_move(self) -> Move:
         """Mostly the next words; corrections of the last ones; now and then something far back, or all anew."""

@@ -1,4 +1,4 @@
-"""A client process of a chaos run, started by `benchmarks.chaos_scenario`: many users over a few connections.
+"""A client process of a chaos run or a soak, started by their scenarios: many users over a few connections.
 
 Standard input has a plan (JSON, one line) and later an empty line, after which every session is read once more.
 Standard output says `ready`, then `ran`, then what the users counted (JSON, one line). Outputs go into a file.
@@ -23,34 +23,38 @@ from gatehouse.aio import Client
 from gatehouse.aio.session import Session
 
 from benchmarks.chaos_user import LONGEST_TAPE, WRITE_SECONDS, K, User
+from benchmarks.waves import Wave
 
 _COMPARE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a client process is to do. Users go over the ports in turn; `unary_ports` are those without a stream."""
+    """What a client process is to do. Users go over the targets in turn; `unary_targets` are those without a stream.
+    With `wave` (fields of Wave) they write more at times, and less at others.
+    """
 
     names: list[str]
-    ports: list[int]
-    unary_ports: list[int]
+    targets: list[str]
+    unary_targets: list[str]
     models: list[str]
     vocabulary: int
     sync: bool
     seconds: float
     replies: str
+    wave: dict[str, float] | None = None
 
 
 async def run(plan: Plan) -> dict[str, Any]:
     """Lives through the users' lives; what they counted."""
     async with AsyncExitStack() as stack:
         clients = {
-            port: await stack.enter_async_context(Client(f"127.0.0.1:{port}", timeout_seconds=WRITE_SECONDS))
-            for port in plan.ports
+            target: await stack.enter_async_context(Client(target, timeout_seconds=WRITE_SECONDS))
+            for target in plan.targets
         }
         openings: list[Callable[..., Awaitable[Session]]] = []
-        for port, client in clients.items():
-            if port in plan.unary_ports:
+        for target, client in clients.items():
+            if target in plan.unary_targets:
                 openings.append(client.session)
             else:
                 openings.append((await stack.enter_async_context(client.stream())).session)
@@ -63,14 +67,14 @@ async def run(plan: Plan) -> dict[str, Any]:
         print("ran", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         await asyncio.gather(*(user.read_once_more() for user in users))
-        attach = clients[plan.ports[0]].attach
+        attach = clients[plan.targets[0]].attach
         await asyncio.gather(*(user.compare(attach, _COMPARE_SECONDS) for user in users))
     _save(plan, users)
     return {"users": [_told(user) for user in users]}
 
 
 def _user(plan: Plan, number: int, name: str, open_session: Callable[..., Awaitable[Session]]) -> User:
-    model = plan.models[number // len(plan.ports) % len(plan.models)]
+    model = plan.models[number // len(plan.targets) % len(plan.models)]
     # Some bring a name for their session, others are given one.
     own_id = {"session_id": name} if number % 3 == 0 else {}
     return User(
@@ -79,6 +83,7 @@ def _user(plan: Plan, number: int, name: str, open_session: Callable[..., Awaita
         partial(open_session, model, timeout_seconds=WRITE_SECONDS, **own_id),
         vocabulary=plan.vocabulary,
         sync=plan.sync,
+        wave=None if plan.wave is None else Wave(**plan.wave),
     )
 
 

@@ -32,7 +32,7 @@ FLAWS = (
 def judged(scenario: Scenario, played: Played, models: Path) -> dict[str, Any]:
     """A scenario's figures. `ok` is false when any of FLAWS is not 0."""
     users = played.users
-    wrong_outputs, checked, difference = _wrong_outputs(played.replies, models)
+    wrong, checked, difference = wrong_outputs(played.replies, models)
     troubles = [user["trouble"] for user in users if user["trouble"] is not None]
     interrupted = [(begun, ended) for user in users for begun, ended in user["interrupted"]]
     writes = _total(users, "writes")
@@ -58,7 +58,7 @@ def judged(scenario: Scenario, played: Played, models: Path) -> dict[str, Any]:
         **_recovery(played.kills, interrupted),
         "lost_steps": _total(users, "lost_steps"),
         "doubled_steps": _total(users, "doubled_steps"),
-        "wrong_outputs": wrong_outputs + _total(users, "misshapen_outputs"),
+        "wrong_outputs": wrong + _total(users, "misshapen_outputs"),
         "untrue_durability": _total(users, "untrue_durability"),
         "sessions_with_error": sum(trouble["error"] for trouble in troubles),
         "sessions_gone_astray": sum(not trouble["error"] for trouble in troubles),
@@ -89,7 +89,7 @@ def _recovery(kills: Sequence[Kill], interrupted: Sequence[tuple[float, float]])
     }
 
 
-def _wrong_outputs(files: Sequence[Path], models: Path) -> tuple[int, int, float]:
+def wrong_outputs(files: Sequence[Path], models: Path) -> tuple[int, int, float]:
     """How many of the replies' outputs are wrong, how many there are, and the largest difference in any of them."""
     plain = [PlainModel(models / name / "1") for name in MODELS]
     wrong, checked, largest = 0, 0, 0.0

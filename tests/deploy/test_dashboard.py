@@ -13,12 +13,13 @@ import pytest
 from gatehouse import Client
 from gatehouse.errors import GatehouseError
 
+from benchmarks.prometheus_process import running_prometheus
 from deploy.dashboard import PATH, rendered
 from deploy.panel import Panel
 from deploy.preview import Span, draw
 from deploy.prometheus_api import Prometheus
 from deploy.screens import NOT_SHOWN, SCREENS
-from tests.deploy.prometheus_process import prometheus, until
+from tests.deploy.patience import until
 from tests.service.conftest import launch, stop
 from tests.tiny import write_tiny_classifier, write_tiny_keyboard
 
@@ -105,7 +106,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     loading = ThreadPoolExecutor(max_workers=1)
     load = loading.submit(_load, serving["grpc"], ended)
     try:
-        with prometheus(folder, serving["http"]) as watching:
+        with running_prometheus(folder, [serving["http"]]) as watching:
             seen = "count_over_time(gatehouse_ready[1m]) > 10"
             until(lambda: load.done() or watching.now(seen), "ten scrapes were made")
             yield watching

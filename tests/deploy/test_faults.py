@@ -20,9 +20,10 @@ from gatehouse import Client
 from gatehouse.errors import GatehouseError
 from safetensors.torch import save_file
 
+from benchmarks.prometheus_process import running_prometheus
 from deploy.prometheus_api import Prometheus
 from deploy.rules import PATH
-from tests.deploy.prometheus_process import prometheus, until
+from tests.deploy.patience import until
 from tests.service.conftest import launch, stop
 from tests.stores.redis_server import RedisServer
 from tests.tiny import write_tiny_keyboard
@@ -75,9 +76,7 @@ def typing(target: str, ended: threading.Event) -> None:
 
 
 @contextmanager
-def under_watch(
-    folder: Path, *options: str, rules: Path | None = None
-) -> Iterator[tuple[Prometheus, str, Callable[[int], None]]]:
+def under_watch(folder: Path, *options: str) -> Iterator[tuple[Prometheus, str, Callable[[int], None]]]:
     """A server of a tiny keyboard that somebody types on, watched. Yields also its address and a way to signal it."""
     write_tiny_keyboard(folder / "models" / "keyboard" / "1")
     process, serving = launch("--models", str(folder / "models"), "--no-embedded-models", *options)
@@ -85,7 +84,7 @@ def under_watch(
     with ThreadPoolExecutor(max_workers=1) as pool:
         load = pool.submit(typing, serving["grpc"], ended)
         try:
-            with prometheus(folder, serving["http"], rules=[rules or faster_rules(folder)]) as watching:
+            with running_prometheus(folder, [serving["http"]], faster_rules(folder)) as watching:
                 until(lambda: watching.now("count_over_time(gatehouse_ready[1m]) > 5"), "there are scrapes")
                 yield watching, serving["grpc"], process.send_signal
         finally:

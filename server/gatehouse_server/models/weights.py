@@ -71,7 +71,7 @@ def match_weights(stored: Mapping[str, Tensor], expected: Mapping[str, tuple[int
 def is_pickle(start: bytes) -> bool:
     """Whether a file that begins so, with nine bytes or more, is one, or an archive of one, as `torch.save` writes.
 
-    A safetensors file begins with the length of its header, which may look like a pickle; then comes the header's brace.
+    A safetensors file begins with the length of its header, which may look like a pickle; then comes a brace.
     """
     if start.startswith(b"PK\x03\x04"):
         return True

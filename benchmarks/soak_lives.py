@@ -1,0 +1,51 @@
+"""Lives of server processes in a soak: how each began and ended, and what it held of memory meanwhile."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+JUDGED_LIFE_SECONDS = 120.0
+"""A shorter life is all warm-up."""
+
+MOST_GROWTH = 1.02
+"""As of the test of leaks."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Life:
+    """One process, from `begun` (asked to start) to its end. Seconds are those of `time.monotonic`.
+
+    `resident_bytes` has what it held, once a second since it `served`. `exit_code` is None while it lives.
+    """
+
+    replica: int
+    begun: float
+    served: float
+    leaving_seconds: float | None = None
+    exit_code: int | None = None
+    resident_bytes: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def start_seconds(self) -> float:
+        """How long it took to serve."""
+        return self.served - self.begun
+
+    def growth(self, since: float) -> float | None:
+        """What it held in the last third of its life, over what it held in the middle third; medians. The life counts
+        from a moment on. None when it is too short then to tell.
+        """
+        begun = max(since, self.served)
+        held = [(at - begun, size) for at, size in self.resident_bytes if at >= begun]
+        if not held or held[-1][0] < JUDGED_LIFE_SECONDS:
+            return None
+        third = held[-1][0] / 3
+        middle = statistics.median(size for at, size in held if third <= at <= 2 * third)
+        return statistics.median(size for at, size in held if at >= 2 * third) / middle
+
+
+def growths(lives: Sequence[Life], since: float) -> list[float]:
+    """Of the lives that are long enough from a moment on."""
+    found = (life.growth(since) for life in lives)
+    return [growth for growth in found if growth is not None]
