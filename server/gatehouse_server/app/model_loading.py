@@ -10,6 +10,7 @@ import torch
 
 from gatehouse_server.app.arithmetic import choose_arithmetic, prepare_device
 from gatehouse_server.app.failure import CannotStartError
+from gatehouse_server.app.heap import return_free_memory
 from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.finding import EMBEDDED, find_folders
 from gatehouse_server.models.folder import load_folder
@@ -62,6 +63,7 @@ def loading(settings: Settings, device: str, sessions: SessionLane) -> Loading:
             arithmetic=choose_arithmetic(settings, device),
         ),
         make_hosted=sessions.make_hosted,
+        tidy=return_free_memory,
     )
 
 

@@ -2,7 +2,7 @@
 
 Each call of a torch operator from Python takes the interpreter's lock back at its end, and waits for whoever has it:
 beside a busy event loop a step of fifty operators waits fifty times. A recording runs all of them in one call that
-does not hold the lock. torch calls it a trace (`torch.jit.trace`): the operators that ran for an example, with the
+does not hold the lock. torch calls it a trace (see `torch.jit.trace`): the operators that ran for an example, with the
 number of rows left open. They are the same operators, so the results are the same to the bit.
 
 Where torch has no such recorder any more, or cannot record a computation, `record` says so and the computation is run
@@ -62,19 +62,18 @@ def record(computation: Callable[..., Any], example: Sequence[Tensor]) -> Callab
     """
     used = _tensors_used(computation, example)
 
-    class Recorded(torch.nn.Module):
-        def forward(self, *inputs: Tensor) -> Any:
-            return computation(*inputs)
+    def with_used(*inputs: Tensor) -> Any:
+        return computation(*inputs[: len(example)])
 
-    module = Recorded()
-    for number, tensor in enumerate(used):
-        # Registered, they are passed by reference; other tensors would become constants, which nobody may write to.
-        module.register_buffer(f"used{number}", tensor)
     with _quietly() as warned:
         try:
-            traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch: no types
-                module, tuple(example), check_trace=False
+            # What `torch.jit.trace` does, without its registry: functions there are never freed, so that each model
+            # loaded anew left its recordings behind. Tensors that are not inputs would become constants, which
+            # nobody may write to, so all of them are.
+            graph, _ = torch._C._create_graph_by_tracing(
+                with_used, (*example, *used), lambda tensor: "", True, False
             )
+            recorded = torch._C._create_function_from_graph("recorded", graph)
         except Exception as failure:  # whatever torch cannot do: the caller has another way
             raise NotRecordableError(f"{type(failure).__name__}: {failure}") from failure
     for warning in warned:
@@ -82,8 +81,11 @@ def record(computation: Callable[..., Any], example: Sequence[Tensor]) -> Callab
             raise NotRecordableError(
                 f"it decides by what it computes: {str(warning.message).splitlines()[0]}"
             )
-    forward: Callable[..., Any] = traced.forward
-    return forward
+
+    def call(*inputs: Tensor) -> Any:
+        return recorded(*inputs, *used)
+
+    return call
 
 
 @contextmanager

@@ -46,13 +46,14 @@ class Follower(Protocol):
 class Loading:
     """How models come to be. All of it takes long, and is called in a thread of its own.
 
-    `find` lists the folders of models, `load` loads one, `make_hosted` makes what sessions run on. All raise
-    ModelFolderError.
+    `find` lists the folders of models, `load` loads one, `make_hosted` makes what sessions run on; these raise
+    ModelFolderError. `tidy` is called after each change.
     """
 
     find: Callable[[], Sequence[FoundFolder]]
     load: Callable[[Path], LoadedModel]
     make_hosted: Callable[[LoadedModel], HostedModel]
+    tidy: Callable[[], None]
 
 
 class ModelChanges:
@@ -115,7 +116,10 @@ class ModelChanges:
     async def _alone(self, change: Coroutine[Any, Any, T]) -> T:
         async def in_turn() -> T:
             async with self._one_at_a_time:
-                return await change
+                try:
+                    return await change
+                finally:
+                    await asyncio.to_thread(self._loading.tidy)
 
         task = asyncio.create_task(in_turn())
         self._under_way.add(task)
