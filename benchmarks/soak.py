@@ -6,17 +6,18 @@
 Two Gatehouse servers on one real Redis, at fixed addresses that clients know both. In waves, users write to sessions
 of an LSTM and of a GRU, on streams and in unary calls, and go back and correct; visitors have documents scored, have
 sequences generated, and make sessions that they delete. For the first 55 % of the time the servers are restarted in
-turn: SIGTERM, exit code 0 demanded, start, a pause in which both serve. Meanwhile the model of documents and
-generations gets other weights, and every server is told to look at its models again. A real Prometheus evaluates the
-committed rules on their own clock.
+turn: SIGTERM, exit code 0 demanded, start, a pause in which both serve. All the time (95 % of it) the model of
+documents and generations gets other weights, and every server is told to look at its models again. A real Prometheus
+evaluates the committed rules on their own clock.
 
 Every answer is compared with what was asked: positions and revisions with the user's own tape, outputs with `nn.LSTM`
 and `nn.GRU`, documents and generations with the old or the new weights as a whole. At the end every server is restarted
 once more and every session read by its user, and by somebody who knows nothing of it. What the client library repeats
 by itself is no error. A generation, which it does not repeat, may be refused before its first step, never cut short.
 
-Memory: of each process that lived for two minutes or longer after the last change, what it held in the last third of
-that time, over what it held in the middle third (medians of a look each second), may be 1.02 at most. Alerts: none may
+Memory: of each process that lived for two minutes or longer after the last restart, what it held in the last third of
+that time, over what it held in the middle third (medians of a look each second), may be 1.02 at most, although its
+models go on being replaced. Alerts: none may
 fire but GatehouseRestarts, which must once an address has had more than three new processes.
 
 The exit code is 1 when the run is not ok. From 480 seconds on it is a full run, which must also have enough of

@@ -25,10 +25,11 @@ from deploy.prometheus_api import Prometheus
 CONTENTS = 2
 """How many contents the changing model has in turn."""
 
-CHANGED_SHARE = 0.55
-"""Replicas are restarted and models replaced for so much of the time; then all is left as it is, so that memory can be
-judged.
-"""
+RESTARTING_SHARE = 0.55
+"""Replicas are restarted for so much of the time; then the last processes live on, so that memory can be judged."""
+
+REPLACING_SHARE = 0.95
+"""Models are replaced for so much of the time."""
 
 _LAST_READS_SECONDS = 180.0
 _LAST_SCRAPE_SECONDS = 2.0
@@ -53,14 +54,14 @@ class Soak:
 class Soaked:
     """What came of it. `users` and `visited` are what client processes counted, `replies` a file of outputs, `firing`
     and `pending` the alerts that did so at any time, `shares` those of bad operations, by the name of the objective.
-    From `unchanged_since` on, on the clock of `time.monotonic`, no server was restarted and no model replaced.
+    From `settled_since` on, on the clock of `time.monotonic`, no server was restarted.
     """
 
     users: list[dict[str, Any]] = field(default_factory=list)
     replies: Path = Path()
     visited: dict[str, Any] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
-    unchanged_since: float = 0.0
+    settled_since: float = 0.0
     reloads: Reloads = field(default_factory=Reloads)
     firing: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
@@ -106,7 +107,7 @@ async def play(soak: Soak, folder: Path) -> Soaked:
         stack.callback(watching.cancel)
         await users.tell(json.dumps(_users_plan(soak, fleet, soaked.replies)))
         await visitors.tell(json.dumps(_visitors_plan(soak, fleet)))
-        soaked.unchanged_since = await _live(soak, fleet, folder, (users, visitors))
+        soaked.settled_since = await _live(soak, fleet, folder, (users, visitors))
         # What was answered last must survive, too: every replica leaves once more, then everybody reads.
         await fleet.roll()
         async with asyncio.timeout(_LAST_READS_SECONDS):
@@ -124,10 +125,10 @@ async def play(soak: Soak, folder: Path) -> Soaked:
 
 
 async def _live(soak: Soak, fleet: Fleet, folder: Path, clients: tuple[ClientProcess, ...]) -> float:
-    """Users work, replicas are restarted, models reloaded, until the time is over; the first failure ends it. Tells
-    since when nothing was changed any more.
+    """Users work, replicas are restarted, models replaced, until the time is over; the first failure ends it. Tells
+    since when no server was restarted any more.
     """
-    until = time.monotonic() + CHANGED_SHARE * soak.seconds
+    begun = time.monotonic()
     contents = iter(range(1, 1_000_000))
 
     def replace() -> None:
@@ -136,17 +137,18 @@ async def _live(soak: Soak, fleet: Fleet, folder: Path, clients: tuple[ClientPro
         shutil.copyfile(content(folder, next(contents) % CONTENTS) / "model.safetensors", fresh)
         os.replace(fresh, folder / "models" / MODEL / "1" / "model.safetensors")
 
-    async def change() -> float:
-        async with asyncio.TaskGroup() as changes:
-            changes.create_task(fleet.keep_restarting(until, soak.restart_pause_seconds))
-            changes.create_task(fleet.keep_reloading(until, soak.reload_pause_seconds, replace))
+    async def restart() -> float:
+        await fleet.keep_restarting(begun + RESTARTING_SHARE * soak.seconds, soak.restart_pause_seconds)
         return time.monotonic()
 
     async with asyncio.TaskGroup() as tasks:
-        changing = tasks.create_task(change())
+        restarting = tasks.create_task(restart())
+        tasks.create_task(
+            fleet.keep_reloading(begun + REPLACING_SHARE * soak.seconds, soak.reload_pause_seconds, replace)
+        )
         for client in clients:
             tasks.create_task(client.expect("ran"))
-    return changing.result()
+    return restarting.result()
 
 
 def _look(prometheus: Prometheus, soaked: Soaked, seconds: float) -> None:

@@ -46,7 +46,7 @@ def judged(soak: Soak, soaked: Soaked, folder: Path) -> dict[str, Any]:
         "sessions": len(soaked.users),
         **_users(soaked, folder),
         **_visitors(soaked.visited, folder),
-        **_lives(soaked.lives, soaked.unchanged_since),
+        **_lives(soaked.lives, soaked.settled_since),
         "reloads": soaked.reloads.looks,
         "models_replaced": soaked.reloads.replaced,
         "failed_reloads": len(soaked.reloads.problems),
@@ -105,8 +105,8 @@ def _visitors(visited: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _lives(lives: Sequence[Life], unchanged_since: float) -> dict[str, Any]:
-    grown = growths(lives, unchanged_since)
+def _lives(lives: Sequence[Life], settled_since: float) -> dict[str, Any]:
+    grown = growths(lives, settled_since)
     codes = Counter(str(life.exit_code) for life in lives)
     left = [life.leaving_seconds for life in lives if life.leaving_seconds is not None]
     return {

@@ -195,10 +195,10 @@ def test_memory_counts_from_the_last_change_on(soaked, folder) -> None:
     held = [(float(at), 2_000_000 if at < 260 else 3_000_000) for at in range(401)]
     soaked.lives = [replace(life(0), resident_bytes=held)]
     assert flaws(soaked, folder) == {"growing_processes": 1}
-    soaked.unchanged_since = 260.0
+    soaked.settled_since = 260.0
     assert flaws(soaked, folder) == {}
     assert judged(SOAK, soaked, folder)["processes_judged_by_memory"] == 1
-    soaked.unchanged_since = 300.0
+    soaked.settled_since = 300.0
     assert judged(SOAK, soaked, folder)["processes_judged_by_memory"] == 0
 
 
