@@ -5,6 +5,8 @@ One thread, by the clock: what a served step is compared with in the same run.
 
 from __future__ import annotations
 
+import statistics
+import time
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +22,22 @@ from benchmarks.walkers import VOCABULARY, K
 MOST_PER_TICK = 256
 """The server's default of `--max-sessions-per-tick`."""
 
+_PAUSE_SECONDS = 0.002
+"""About what lies between two steps of a session that a server serves alone."""
+
+_PAUSED_CALLS = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareStep:
-    """Seconds of a step of `batch` sequences: the median call of the best turn."""
+    """Seconds of a step of `batch` sequences: the median call of the best turn. `rested_seconds` has the same two, by
+    the name `lstm` or a precision, for a call 2 ms after the one before: weights and code have left the caches then.
+    """
 
     batch: int
     lstm_seconds: float
     engine_seconds: dict[Precision, float]
+    rested_seconds: dict[str, float]
 
 
 @torch.inference_mode()
@@ -61,10 +71,23 @@ def bare_step(
             engines[precision] = Jobs(network, ids.numpy())
         ways: dict[str, Tick] = {"lstm": lstm} | {precision: jobs.tick for precision, jobs in engines.items()}
         taken = in_turns(ways, turns, turn_seconds)
+        rested = {name: _rested(tick) for name, tick in ways.items()}
     finally:
         torch.set_num_threads(threads)
     return BareStep(
         batch=batch,
         lstm_seconds=min(taken["lstm"].wall),
         engine_seconds={precision: min(taken[precision].wall) for precision in precisions},
+        rested_seconds=rested,
     )
+
+
+def _rested(tick: Tick) -> float:
+    """The median seconds of calls with a pause before each."""
+    taken = []
+    for _ in range(_PAUSED_CALLS):
+        time.sleep(_PAUSE_SECONDS)
+        began = time.perf_counter()
+        tick()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)

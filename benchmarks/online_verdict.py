@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gatehouse_server.network.arithmetic import Precision
+
 from benchmarks.bare_step import BareStep
 from benchmarks.latencies import percentiles
 from benchmarks.online_rounds import Measured
@@ -75,19 +77,22 @@ def _ratios(each: Measured, plain: Measured | None, echo: Measured | None, bare:
     if echo is not None:
         ratios["over_echo"] = round(rate / echo.steps_per_second, 3)
         if each.sessions == 1:
-            ratios["one_step"] = _one_step(each, echo, bare.lstm_seconds, engine_seconds)
+            ratios["one_step"] = _one_step(each, echo, bare, precision)
     return ratios
 
 
-def _one_step(each: Measured, echo: Measured, lstm_seconds: float, engine_seconds: float) -> Row:
+def _one_step(each: Measured, echo: Measured, bare: BareStep, precision: Precision) -> Row:
     p50, echo_p50 = _ms(each, "p50_ms"), _ms(echo, "p50_ms")
-    steps = {"lstm": 1000 * lstm_seconds, "engine": 1000 * engine_seconds}
+    steps = {"lstm": 1000 * bare.lstm_seconds, "engine": 1000 * bare.engine_seconds[precision]}
+    rested = {"lstm": bare.rested_seconds["lstm"], "engine": bare.rested_seconds[precision]}
     ratios = {f"over_echo_and_{name}": round(p50 / (echo_p50 + step), 2) for name, step in steps.items()}
     return {
         "echo_p50_ms": echo_p50,
         **{f"{name}_ms": round(step, 3) for name, step in steps.items()},
+        **{f"rested_{name}_ms": round(1000 * seconds, 3) for name, seconds in rested.items()},
         **ratios,
         "ratio": round(p50 / (echo_p50 + min(steps.values())), 2),
+        "ratio_rested": round(p50 / (echo_p50 + 1000 * min(rested.values())), 2),
     }
 
 

@@ -89,16 +89,18 @@ def measure(folder: Path, place: Place, crowds: Sequence[int]) -> list[Row]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    empty, began = resident_bytes(), time.monotonic()
+    empty = resident_bytes()
     rows: list[Row] = []
-    idle = 0
+    idle, filling_seconds = 0, 0.0
     for crowd in crowds:
-        if idle and not fits(crowd, idle, resident_bytes() - empty, time.monotonic() - began):
+        if idle and not fits(crowd, idle, resident_bytes() - empty, filling_seconds):
             rows.append(
                 {"place": place, "idle_sessions": crowd, "skipped": "it would take too much memory or time"}
             )
             continue
+        began_seconds = time.monotonic()
         many.add(place, crowd - idle)
+        filling_seconds += time.monotonic() - began_seconds
         idle = crowd
         rows.append({"place": place, "idle_sessions": crowd, **_row(few, many, crowd, empty)})
     return rows

@@ -8,7 +8,12 @@ from benchmarks.online_servers import Server, Variant
 from benchmarks.online_verdict import verdict
 from benchmarks.server_process import ServerProcess
 
-BARE = BareStep(batch=1, lstm_seconds=0.0002, engine_seconds={"float32": 0.0004})
+BARE = BareStep(
+    batch=1,
+    lstm_seconds=0.0002,
+    engine_seconds={"float32": 0.0004},
+    rested_seconds={"lstm": 0.0007, "float32": 0.0008},
+)
 
 
 def measured(kind, threads=1, *, steps=100, latency=0.001, regime="streams", load=None):
@@ -47,6 +52,12 @@ def test_one_step_is_compared_with_echo_and_the_quickest_bare_step():
     row, *_ = verdict([measured("gatehouse"), measured("echo", latency=0.0003)], BARE)
     facts = row["one_step"]
     assert (facts["ratio"], facts["over_echo_and_lstm"], facts["over_echo_and_engine"]) == (2.0, 2.0, 1.43)
+
+
+def test_one_step_is_also_compared_with_a_bare_step_after_a_rest():
+    """1 ms over 0.3 ms of echo and 0.7 ms of nn.LSTM when it was not called just before."""
+    row, *_ = verdict([measured("gatehouse"), measured("echo", latency=0.0003)], BARE)
+    assert row["one_step"]["ratio_rested"] == 1.0
 
 
 def test_an_echo_of_another_regime_is_no_measure():
