@@ -28,6 +28,17 @@ FREE_PORTS = [word for flag in PORTS for word in (flag, "0")]
 SERVE = [sys.executable, "-c", "from gatehouse_server.app.command import serve; serve()"]
 
 
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from gatehouse_server.app.command import serve
+for arguments in json.loads(sys.argv[1]):
+    try:
+        serve(arguments)
+    except SystemExit as ended:
+        print("exit code", ended.code, file=sys.stderr)
+"""
+
+
 def cannot_start(*arguments: str) -> str:
     """The one line of a server that cannot start."""
     result = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, timeout=50, check=False)
@@ -87,16 +98,23 @@ def test_what_hinders_the_start_is_one_line(arguments: list[str], told: str) -> 
     assert told in cannot_start(*FREE_PORTS, *arguments)
 
 
-@pytest.mark.parametrize("flag", PORTS)
-def test_a_taken_port_is_one_line_with_the_flag(models: Path, flag: str) -> None:
-    """Whichever of the three."""
+def test_a_taken_port_is_one_line_with_the_flag(models: Path) -> None:
+    """Whichever of the three; nothing of a start that failed hinders the next one in the same process."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        line = cannot_start(*["--no-embedded-models", "--models", str(models), *FREE_PORTS, flag, str(port)])
-    assert f"127.0.0.1:{port}" in line
-    assert f"Choose another with {flag} or" in line
+        common = ["--no-embedded-models", "--models", str(models), *FREE_PORTS]
+        starts = json.dumps([[*common, flag, str(port)] for flag in PORTS])
+        command = [sys.executable, "-c", ONE_AFTER_THE_OTHER, starts]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    said = [line for line in result.stderr.splitlines() if not line.startswith("{")]
+    for flag in PORTS:
+        line = said[said.index("exit code 2") - 1]
+        assert f"127.0.0.1:{port}" in line
+        assert f"Choose another with {flag} or" in line
+        said = said[said.index("exit code 2") + 1 :]
+    assert said == []
 
 
 def test_a_server_serves_then_finishes_what_runs_and_leaves(server: Server) -> None:

@@ -8,7 +8,7 @@ import torch
 from gatehouse import Client
 from torch import nn
 
-from tests.convert.converting import WORDS
+from tests.convert.converting import WORDS, convert
 from tests.convert.torch_models import VOCABULARY, Classifier, LanguageModel, seeded
 from tests.service.conftest import GATEHOUSE, start, stop
 
@@ -27,14 +27,16 @@ def modules() -> dict[str, nn.Module]:
 def client(tmp_path_factory, modules):
     """A client of a server of what the command made of both modules."""
     folder = tmp_path_factory.mktemp("converted")
-    options = {"words": [], "topics": ["--pooling", "last", "--labels", "a,b,c"]}
+    models = folder / "models"
     for name, module in modules.items():
         torch.save(module.state_dict(), folder / f"{name}.pt")
-        source, models = str(folder / f"{name}.pt"), str(folder / "models")
-        done = gatehouse("models", "convert", source, models, *WORDS, *options[name])
-        assert done.returncode == 0, done.stderr
-        assert f"Serve it with: gatehouse serve --models {models}" in done.stdout
-    process, target, _ = start("--models", str(folder / "models"), "--no-embedded-models")
+    # One by the installed command; the other without another process.
+    done = gatehouse("models", "convert", str(folder / "words.pt"), str(models), *WORDS)
+    assert done.returncode == 0, done.stderr
+    topics = convert(folder / "topics.pt", models, *WORDS, "--pooling", "last", "--labels", "a,b,c")
+    for said in (done.stdout, topics):
+        assert f"Serve it with: gatehouse serve --models {models}" in said
+    process, target, _ = start("--models", str(models), "--no-embedded-models")
     with Client(target) as made:
         yield made
     assert stop(process) == 0

@@ -77,7 +77,7 @@ def test_every_metric_is_shown_or_left_out_on_purpose() -> None:
 def _load(target: str, ended: threading.Event) -> None:
     """Every kind of work, and some that fails, again and again."""
     with Client(target) as client:
-        while not ended.is_set():
+        while not ended.wait(0.05):
             session = client.session("keyboard")
             session.write(tokens=[1, 2, 3], k=2)
             session.rewind(to=1)

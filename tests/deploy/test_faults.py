@@ -67,7 +67,7 @@ def typing(target: str, ended: threading.Event) -> None:
     """Somebody types, as long as the test goes on, whatever the server answers."""
     words = 0
     with Client(target, timeout_seconds=2) as client:
-        while not ended.wait(0.02):
+        while not ended.wait(0.1):
             words = words % 20 + 1
             try:
                 client.suggest("hello " * words, session="phone", model="keyboard")
@@ -115,31 +115,34 @@ def test_all_is_quiet_then_the_store_hangs_dies_and_comes_back(tmp_path: Path) -
         redis.stop()
 
 
-def test_a_full_queue_is_told(tmp_path: Path) -> None:
-    """More at once than may wait: refusals are seen and paged."""
+def insist(target: str, watching: Prometheus) -> None:
+    """Asks for more at once than may wait, until the alert fires that somebody is refused."""
     ended = threading.Event()
 
-    def insist(target: str) -> None:
+    def ask() -> None:
         with Client(target, timeout_seconds=1) as client:
-            while not ended.is_set():
+            while not ended.wait(0.02):
                 try:
                     client.suggest("hello " * 500, model="keyboard")
                 except GatehouseError:
                     continue
 
-    with under_watch(tmp_path, "--max-queued-operations", "2") as (watching, target, _):
-        with ThreadPoolExecutor(max_workers=12) as pool:
-            insisting = [pool.submit(insist, target) for _ in range(12)]
-            try:
-                until(lambda: "GatehouseRefuses" in watching.firing(), "refusals are told")
-            finally:
-                ended.set()
-        for each in insisting:
-            each.result(30)
+    with ThreadPoolExecutor(max_workers=12) as pool:
+        asking = [pool.submit(ask) for _ in range(12)]
+        try:
+            until(lambda: "GatehouseRefuses" in watching.firing(), "refusals are told")
+        finally:
+            ended.set()
+    for each in asking:
+        each.result(30)
 
 
-def test_a_stuck_tick_and_a_dead_process_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tick that does not end: probes are answered still, and say that only a restart helps. Then it is gone."""
+def test_a_full_queue_a_stuck_tick_and_a_dead_process_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals are paged. So is a tick that does not end: probes are answered still, and say that only a restart
+    helps. Then the process is gone, and that is paged, too.
+    """
     site = tmp_path / "site"
     information = site / "hanging-1.0.dist-info"
     information.mkdir(parents=True)
@@ -162,7 +165,9 @@ def test_a_stuck_tick_and_a_dead_process_are_told(tmp_path: Path, monkeypatch: p
     save_file(
         {f"rnn.{name}_l0": torch.ones(shape) for name, shape in shapes.items()}, folder / "model.safetensors"
     )
-    with under_watch(tmp_path, "--stuck-turn-seconds", "2") as (watching, target, send_signal):
+    options = ("--max-queued-operations", "2", "--stuck-turn-seconds", "2")
+    with under_watch(tmp_path, *options) as (watching, target, send_signal):
+        insist(target, watching)
         assert watching.now("gatehouse_healthy == 1")
         with Client(target, timeout_seconds=1) as client:
             session = client.session("fragile")

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
 
+from benchmarks.soak import main
 from benchmarks.soak_verdict import FLAWS
+from tests.service.benchmark_run import Run, runner
 
 # Nearly all of it is the start of a handful of Python processes, which a busy machine makes wait.
 pytestmark = pytest.mark.timeout(240)
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture
+def soak(monkeypatch, capsys) -> Run:
+    """Exit code and JSON of a run with some options."""
+    return runner(main, monkeypatch, capsys)
 
 
-def soak(*options: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and JSON of a run."""
-    command = [sys.executable, "-m", "benchmarks.soak", "--json", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout.splitlines()[-1])
-
-
-def test_nobody_notices_a_rolling_update() -> None:
+def test_nobody_notices_a_rolling_update(soak) -> None:
     """No step lost or doubled, no answer wrong, no error seen, no document lost, every exit code 0, no alert."""
-    code, result = soak("--seconds", "5", "--sessions", "20", "--restart-pause", "1", "--reload-pause", "1")
+    code, result = soak("--seconds", "5", "--sessions", "12", "--restart-pause", "1", "--reload-pause", "1")
     assert {flaw: result[flaw] for flaw in FLAWS} == dict.fromkeys(FLAWS, 0), result
     assert result["ok"] is True
     assert code == 0
@@ -40,7 +32,7 @@ def test_nobody_notices_a_rolling_update() -> None:
 
 
 @pytest.mark.soak
-def test_a_server_that_leaves_without_draining_is_caught() -> None:
+def test_a_server_that_leaves_without_draining_is_caught(soak) -> None:
     """The same run is not ok when nothing is finished, stored or answered at the end: exit codes tell."""
     code, result = soak(
         *[
@@ -62,7 +54,7 @@ def test_a_server_that_leaves_without_draining_is_caught() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_the_full_run_is_ok() -> None:
+def test_the_full_run_is_ok(soak) -> None:
     """Eight minutes, with enough of everything to mean something, and memory that is flat."""
     code, result = soak("--seconds", "480")
     assert result["full_run"] is True
