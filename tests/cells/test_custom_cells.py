@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -113,7 +114,11 @@ def test_an_installed_cell_is_served_under_its_name(tmp_path: Path, monkeypatch:
             "mine = json:dumps",
             "cell mine: expected a subclass of gatehouse_server.cells.Cell, got json:dumps",
         ),
-        ("other = json:dumps", "cell: expected one of lstm, gru, rnn, rnn_tanh, rnn_relu, other, got 'mine'"),
+        (
+            "other = json:dumps",
+            "cell: expected one of lstm, gru, rnn, rnn_tanh, rnn_relu, other, got 'mine', "
+            "which no installed package brings",
+        ),
     ],
 )
 def test_a_cell_that_cannot_be_had_is_told_in_one_line(
@@ -171,6 +176,47 @@ def test_the_harness_finds_what_is_wrong(wrong: str, told: str) -> None:
     broken: type[Cell] = type("Broken", (_Broken,), {"wrong": wrong})
     with pytest.raises(AssertionError, match=told):
         check_cell(broken, _lstm)
+
+
+def _documented() -> type[Cell]:
+    """The class that docs/custom-cells.md shows."""
+    page = (EXAMPLE.parents[1] / "docs" / "custom-cells.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], names)
+    return cast(type[Cell], names["MinimalGatedUnit"])
+
+
+def _minimal_gated_unit(
+    parameters: Arrays, options: Options, x: np.ndarray, state: list[np.ndarray]
+) -> list[np.ndarray]:
+    (h,) = state
+    zeros = np.zeros(2 * len(h))
+    f_x, n_x = np.split(parameters["weight_ih"] @ x + parameters.get("bias_ih", zeros), 2)
+    (U_f, U_n), (d_f, d_n) = (np.split(parameters.get(name, zeros), 2) for name in ("weight_hh", "bias_hh"))
+    f = 1 / (1 + np.exp(-(f_x + U_f @ h + d_f)))
+    n = np.tanh(n_x + U_n @ (f * h) + d_n)
+    return [(1 - f) * h + f * n]
+
+
+def test_the_cell_of_the_page_is_sound() -> None:
+    """What is shown there computes its equations, and keeps all that the page asks for."""
+    check_cell(_documented(), _minimal_gated_unit)
+
+
+class _Tight(LSTM):
+    """An LSTM whose gates lie close together, so that the next row begins where a row ends."""
+
+    def advance(self, product: Tensor, parts: tuple[Tensor, ...]) -> None:
+        h, c = parts
+        i, f, g, o = (gate.contiguous() for gate in self.gate_views(self.recurrent.product(h).add_(product)))
+        c.copy_(f.sigmoid_() * c + i.sigmoid_() * (2 * g.sigmoid_() - 1))
+        h.copy_(o.sigmoid_() * torch.tanh(c))
+
+
+def test_gates_without_room_are_told_how_to_get_it() -> None:
+    """Activations of odd widths show where a row lies, by their last bit."""
+    with pytest.raises(AssertionError, match="no multiple of 32 wide"):
+        check_cell(_Tight, _lstm)
 
 
 class _Deciding(LSTM):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
@@ -102,6 +103,19 @@ def test_a_truncated_legacy_file(tmp_path):
     for share in (0.05, 0.2, 0.7):
         (tmp_path / "m.pt").write_bytes(stream.getvalue()[: int(share * len(stream.getvalue()))])
         assert "damaged" in refusal(tmp_path / "m.pt", tmp_path / "models")
+
+
+def test_a_legacy_file_that_names_numbers_it_lacks(tmp_path):
+    """Tensors are told from their numbers by keys there, and one whose numbers have another key is damaged."""
+    stream = io.BytesIO()
+    torch.save(nn.LSTM(2, 3).state_dict(), stream, _use_new_zipfile_serialization=False)
+    whole = stream.getvalue()
+    key = next(
+        each for each in pickletools.genops(whole[whole.rindex(b"]q\x00") :]) if each[0].name == "BINUNICODE"
+    )[1]
+    start = whole.index(str(key).encode())
+    (tmp_path / "m.pt").write_bytes(whole[:start] + b"?" + whole[start + 1 :])
+    assert "damaged" in refusal(tmp_path / "m.pt", tmp_path / "models")
 
 
 def test_absurd_dimensions(tmp_path):

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import struct
 import sys
+import tracemalloc
 import zipfile
 
 import gatehouse_server.convert
@@ -107,6 +109,36 @@ def test_absurd_dimensions(tmp_path):
         )
     line = refusal(path, tmp_path / "models")
     assert "declares 17,592,186,044,416 bytes and holds 0" in line
+
+
+def test_no_more_is_unpacked_than_what_is_declared(tmp_path):
+    """An archive that declares less than it holds is no way around that."""
+    path, held_bytes = tmp_path / "a.keras", 64 * 2**20
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps(sequential([lstm()])))
+        archive.writestr("model.weights.h5", bytes(held_bytes))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")  # of the directory at the end, where the size is what counts
+    content[entry + 24 : entry + 28] = struct.pack("<I", 1000)
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert "is no whole zip archive" in refusal(path, tmp_path / "models")
+        assert tracemalloc.get_traced_memory()[1] < held_bytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_archives_packed_in_another_way(tmp_path, method):
+    """Nobody saves models so, and how much is unpacked could not be bounded."""
+    path = write_keras(tmp_path / "a.keras", [lstm()])
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    assert "metadata.json is packed in an unusual way" in refusal(path, tmp_path / "models")
 
 
 def test_zip_bombs(tmp_path):

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.convert.converting import refusal
+from tests.convert.converting import converted, refusal
 from tests.convert.keras_models import (
     Layer,
     bidirectional,
@@ -42,6 +42,7 @@ def refused(tmp_path, layers, version="3.11.0", **how):
         ),
         ({"recurrent_activation": "tanh"}, "recurrent_activation 'tanh' is not computed"),
         ({"return_state": True}, "layer lstm (LSTM): hands on its state"),
+        ({"time_major": True}, "layer lstm (LSTM): time_major has steps before sequences"),
         ({"units": "3"}, "expected units to be a dimension, got '3'"),
         ({"units": True}, "expected units to be a dimension, got True"),
         ({"units": -3}, "expected units to be a dimension, got -3"),
@@ -81,6 +82,7 @@ def test_keras_1(tmp_path):
         Layer(kind="Flatten", config={"name": "odd"}),
         Layer(kind="Activation", config={"name": "odd", "activation": "softmax"}),
         Layer(kind="SomebodysOwn", config={"name": "odd"}),
+        Layer(kind="GlobalMaxPooling1D", config={"name": "odd", "data_format": "channels_first"}),
     ],
     ids=lambda layer: layer.kind,
 )
@@ -90,6 +92,39 @@ def test_what_lies_around_is_named_with_the_offer_to_leave_it_out(tmp_path, laye
         line = refused(tmp_path, layers)
         assert f"cannot serve odd ({layer.kind})" in line
         assert "--as encoder" in line
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ({"module": "mine.layers", "registered_name": None}, "mine.layers.LSTM"),
+        ({"module": None, "registered_name": "Custom>LSTM"}, "Custom>LSTM"),
+    ],
+    ids=["module", "registered"],
+)
+def test_a_class_of_the_same_name_from_elsewhere(tmp_path, where, told):
+    """Somebody's own LSTM is not Keras's, alone and within a Bidirectional."""
+    architecture = sequential([lstm("a", return_sequences=True), lstm("odd", 3)])
+    architecture["config"]["layers"][1] |= where
+    layers = [lstm("a", return_sequences=True), lstm("odd", 3)]
+    assert f"cannot serve odd ({told})" in refused(tmp_path, layers, architecture=architecture)
+    layers = [bidirectional("b", lstm(), both())]
+    architecture = sequential(layers)
+    architecture["config"]["layers"][0]["config"]["layer"] |= where
+    assert "has no LSTM, GRU or SimpleRNN layer" in refused(tmp_path, layers, architecture=architecture)
+
+
+def test_the_same_classes_by_keras_own_names(tmp_path):
+    """Where they come from is told in several ways, which all mean Keras's."""
+    for module, registered in (
+        ("keras.layers", None),
+        ("keras.src.layers.rnn.lstm", "LSTM"),
+        ("tf_keras", None),
+    ):
+        architecture = sequential([lstm(return_sequences=True)])
+        architecture["config"]["layers"][0] |= {"module": module, "registered_name": registered}
+        path = write_keras(tmp_path / "m.keras", [lstm(return_sequences=True)], architecture=architecture)
+        assert converted(path, tmp_path / "models", "--force").parameter_count == 4 * 3 * (2 + 3 + 2)
 
 
 @pytest.mark.parametrize(

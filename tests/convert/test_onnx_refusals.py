@@ -1,5 +1,6 @@
 """ONNX files that can't be converted: one line that names node and attribute, nothing written."""
 
+import re
 import shutil
 import sys
 
@@ -255,6 +256,70 @@ def test_weights_of_other_types_and_shapes(tmp_path):
     assert "W: is of type DOUBLE; export the model in float32" in changed(tmp_path, doubled)
     assert "W has shape (1, 15, 3), expected (1, 16, 3)" in changed(tmp_path, narrower)
     assert "attribute hidden_size is 9, R is for 4" in changed(tmp_path, another_size)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "says"),
+    [
+        ({"activations": 3}, "attribute activations is of type INT, expected STRINGS"),
+        ({"clip": [1.0, 2.0]}, "attribute clip is of type FLOATS, expected FLOAT"),
+        ({"activation_alpha": "x"}, "attribute activation_alpha is of type STRING, expected FLOATS"),
+        ({"direction": ["forward"]}, "attribute direction is of type STRINGS, expected STRING"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_attributes_of_another_type(tmp_path, attribute, says):
+    """Told by what ONNX says of the operator, before anything is made of them."""
+    assert f"node body (LSTM): {says}" in refused(
+        tmp_path, one_node(tmp_path / "a.onnx", "LSTM", **attribute)
+    )
+
+
+@pytest.mark.parametrize("grows", ["Concat", "Gather", "Add", "Tile"])
+def test_a_graph_that_grows_is_not_computed(tmp_path, grows):
+    """A few nodes that multiply a constant are refused before memory is asked for what they make."""
+    place = {
+        "shape": np.array([2**24]),
+        "many": np.zeros(2**10, np.int64),
+        "column": np.zeros((2**10, 1), np.int64),
+    }
+    node = {
+        "Concat": helper.make_node("Concat", ["big"] * 1000, ["Wx"], name="odd", axis=0),
+        "Gather": helper.make_node("Gather", ["rows", "many"], ["Wx"], name="odd", axis=0),
+        "Add": helper.make_node("Add", ["big", "column"], ["Wx"], name="odd"),
+        "Tile": helper.make_node("Tile", ["big", "times"], ["Wx"], name="odd"),
+    }[grows]
+    one = np.array([1], np.int64)
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["big"], value=numpy_helper.from_array(one)),
+        helper.make_node("Reshape", ["big", "across"], ["rows"]),
+        node,
+        helper.make_node("LSTM", ["X", "Wx", "R", "B"], ["Y"], name="body", hidden_size=H),
+    ]
+    more = {"across": np.array([1, -1]), "times": np.array([1000])}
+    path = graph(tmp_path / "a.onnx", nodes, weights("LSTM") | place | more)
+    assert re.search(
+        rf"node odd \({grows}\): the graph makes 1\d,\d+,\d+,\d+ numbers", refused(tmp_path, path)
+    )
+
+
+def test_many_nodes_that_make_much_together(tmp_path):
+    """Each is within bounds, and all together are not."""
+    made = [helper.make_node("ConstantOfShape", ["shape"], [f"c{number}"]) for number in range(40)]
+    made.append(helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y"], name="body", hidden_size=H))
+    path = graph(tmp_path / "a.onnx", made, weights("LSTM") | {"shape": np.array([2**23])})
+    assert "up to node c32 (ConstantOfShape): the graph makes 276,824,064 numbers" in refused(tmp_path, path)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["steps", "sequences"])
+def test_a_graph_for_absurdly_many(tmp_path, axis):
+    """Sizes that the graph fixes are those that it is compared with, as far as that can be."""
+
+    def fixed(model):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 2**40
+
+    told = ("3 sequences of 1,099,511,627,776 steps", "1,099,511,627,776 sequences of 20 steps")[axis]
+    assert f"would have to read {told}" in changed(tmp_path, fixed)
 
 
 def test_a_reference_that_differs(tmp_path, monkeypatch):

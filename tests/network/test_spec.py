@@ -28,7 +28,8 @@ _SPEC = NetworkSpec(input=FeatureInputSpec(size=6), recurrent=_RECURRENT)
     [
         (
             {"cell": "transformer"},
-            "cell: expected one of lstm, gru, rnn, rnn_tanh, rnn_relu, got 'transformer'",
+            "cell: expected one of lstm, gru, rnn, rnn_tanh, rnn_relu, got 'transformer', "
+            "which no installed package brings",
         ),
         ({"merge": "max"}, "merge: expected one of concat, sum, average, multiply, got 'max'"),
         ({"hidden_size": 0}, "hidden_size: expected 1 or more, got 0"),

@@ -135,7 +135,10 @@ class _Check:
             parts = self._scan.initial(1)
             outputs = torch.empty_like(together[row])
             self._scan.forward(sequence, (1,) * len(sequence), parts, outputs)
-            assert torch.equal(outputs, together[row]), f"{self._what}: other bits alone than in a batch"
+            assert torch.equal(outputs, together[row]), (
+                f"{self._what}: other bits alone than in a batch; does a row look at others, or is an activation "
+                "applied to rows that are no multiple of 32 wide (see `spread`)?"
+            )
             parts = self._scan.initial(1)
             for t, x in enumerate(sequence):
                 self._scan.single(x.unsqueeze(0), parts)

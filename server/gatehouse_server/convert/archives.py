@@ -21,7 +21,8 @@ def is_zip(path: Path) -> bool:
 def archive_names(path: Path) -> tuple[str, ...]:
     """The names in a zip archive that is whole, and does not unpack to many times its size. Raises ConversionError.
 
-    Readers unpack no more of an entry than it declares, so the declared sizes bound what they write.
+    Sizes are what the archive declares, so that nothing may be unpacked beyond them: see `read_entry`. Of other methods
+    than these two Python unpacks as much as there is.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -38,4 +39,18 @@ def archive_names(path: Path) -> tuple[str, ...]:
             f"{path}: {size_bytes:,} bytes that would unpack to {unpacked_bytes:,} in {len(entries):,} files",
             "save the weights again, uncompressed",
         )
+    for entry in entries:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ConversionError(
+                f"{path}: {entry.filename} is packed in an unusual way",
+                "save the weights again, uncompressed",
+            )
     return tuple(entry.filename for entry in entries)
+
+
+def read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The entry, unpacked up to the size that it declares; `ZipFile.read` first unpacks all that there is. Raises what
+    that raises.
+    """
+    with archive.open(name) as entry:
+        return entry.read(archive.getinfo(name).file_size)

@@ -1,5 +1,6 @@
 """A converted model against its source: the same inputs, the largest difference between what they answer."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from torch import Tensor
 from gatehouse_server.convert.port import ConversionError, Form, Reference
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.sections import TokenInput
+
+_MOST_NUMBERS = 2**26
+"""Of what is read for the comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +43,21 @@ def compare_with_reference(model: LoadedModel, reference: Reference, seed: int) 
     generator = torch.Generator().manual_seed(seed)
     shape = (reference.batch_size, reference.steps)
     section = model.config.input
+    if (
+        math.prod(shape) * (section.embedding_size if isinstance(section, TokenInput) else section.size)
+        > _MOST_NUMBERS
+    ):
+        raise ConversionError(
+            f"{reference.name} would have to read {shape[0]:,} sequences of {shape[1]:,} steps, as the source says",
+            "leave these sizes open in the source",
+        )
     if isinstance(section, TokenInput):
         inputs = torch.randint(section.vocabulary_size, shape, generator=generator)
     else:
         inputs = torch.randn((*shape, section.size), generator=generator)
     try:
         expected = reference.run(inputs)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise ConversionError(
             f"{reference.name} cannot run the source ({error})", "look whether its weights are whole"
         ) from error

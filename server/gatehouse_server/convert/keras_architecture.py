@@ -67,7 +67,18 @@ def _layer(entry: Any, told: str) -> KerasLayer:
     name = config.get("name") or entry.get("name")
     if not isinstance(entry.get("class_name"), str) or not isinstance(name, str):
         raise ConversionError(f"{told}: is a layer without class or name", _SAVE)
-    return KerasLayer(kind=entry["class_name"], name=name, config=config)
+    return KerasLayer(kind=_kind(entry), name=name, config=config)
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    """The class, with where it comes from if that is not Keras: somebody's own LSTM may compute anything."""
+    kind, registered = str(entry["class_name"]), entry.get("registered_name")
+    if isinstance(registered, str) and registered.rpartition(">")[0].lower() not in ("", "keras"):
+        return registered
+    module = entry.get("module")
+    if isinstance(module, str) and not {"keras", "tf_keras"} & set(module.split(".")[:2]):
+        return f"{module}.{kind}"
+    return kind
 
 
 def _listed(entries: Any) -> list[Any]:

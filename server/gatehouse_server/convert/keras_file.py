@@ -11,12 +11,13 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from gatehouse_server.convert.archives import archive_names, is_zip
+from gatehouse_server.convert.archives import archive_names, is_zip, read_entry
 from gatehouse_server.convert.hdf5 import Hdf5File
 from gatehouse_server.convert.keras_weights import KerasWeights, LegacyWeights, PathWeights
 from gatehouse_server.convert.port import ConversionError
@@ -82,9 +83,17 @@ def _unpacked(path: Path) -> tuple[bytes, bytes, bytes]:
         raise ConversionError(f"{path}: has no {WEIGHTS}", f"{_SAVE}, its weights in one file")
     try:
         with zipfile.ZipFile(path) as archive:
-            metadata = archive.read(_METADATA) if _METADATA in names else b""
-            return archive.read(CONFIG), metadata, archive.read(WEIGHTS)
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+            metadata = read_entry(archive, _METADATA) if _METADATA in names else b""
+            return read_entry(archive, CONFIG), metadata, read_entry(archive, WEIGHTS)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise ConversionError(f"{path}: is no whole zip archive ({error})", "copy it again") from error
 
 

@@ -136,6 +136,8 @@ def _add_behind(network: KerasNetwork, layer: KerasLayer, weights: KerasWeights,
     if as_encoder:
         return False
     if layer.kind in _POOLINGS and network.pooling is None and network.head is None:
+        if layer.config.get("data_format") not in (None, "channels_last"):
+            return False  # it pools the values of each step
         network.pooling = _POOLINGS[layer.kind]
         return True
     if layer.kind in ("Activation", "Softmax") and network.head is not None and network.head[0] == "linear":

@@ -57,6 +57,8 @@ def returns_steps(layer: KerasLayer) -> bool:
             f"layer {layer}: hands on its state, or different things in its two directions",
             "set return_state=False, and return_sequences alike",
         )
+    if any(part.flag("time_major") for part in directions_of(layer)):
+        raise ConversionError(f"layer {layer}: time_major has steps before sequences", "set time_major=False")
     return kinds.pop()
 
 

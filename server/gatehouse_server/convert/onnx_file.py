@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from gatehouse_server.convert.archives import LARGEST_BYTES
 from gatehouse_server.convert.onnx_values import Array
@@ -110,10 +110,20 @@ def node_name(node: onnx.NodeProto) -> str:
     return f"node {node.name or made or '(without a name)'} ({operator})"
 
 
-def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
-    """Attributes by name, texts as such. Raises ConversionError for one that is not readable."""
+def attributes_of(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
+    """Attributes by name, texts as such. Raises ConversionError for one that is not readable, or of another type than
+    its operator's.
+    """
     found: dict[str, Any] = {}
+    types = _attribute_types(node, opset)
     for attribute in node.attribute:
+        wanted = types.get(attribute.name)
+        if wanted is not None and attribute.type != AttributeProto.AttributeType.Value(wanted):
+            got = AttributeProto.AttributeType.Name(attribute.type)
+            raise ConversionError(
+                f"{node_name(node)}: attribute {attribute.name} is of type {got}, expected {wanted}",
+                _AGAIN,
+            )
         try:
             value = helper.get_attribute_value(attribute)
             found[attribute.name] = _decoded(value)
@@ -122,6 +132,14 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
                 f"{node_name(node)}: attribute {attribute.name} is unreadable", _AGAIN
             ) from error
     return found
+
+
+def _attribute_types(node: onnx.NodeProto, opset: int) -> dict[str, str]:
+    """What ONNX says of the operator's attributes, by name; nothing of an operator that it does not know."""
+    if not onnx.defs.has(node.op_type, opset):
+        return {}
+    told = onnx.defs.get_schema(node.op_type, opset).attributes
+    return {name: str(each.type).rpartition(".")[2] for name, each in told.items()}
 
 
 def is_own_operator(node: onnx.NodeProto) -> bool:

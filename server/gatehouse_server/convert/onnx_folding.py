@@ -3,6 +3,7 @@
 Dimensions that are not known are `Axis` objects in arrays of objects; there is no arithmetic with them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,15 +12,33 @@ from onnx import TensorProto, helper
 
 from gatehouse_server.convert.onnx_values import Array, Axis, NotFoldableError
 
-_MOST_NUMBERS = 2**28
+MOST_NUMBERS: Final = 2**28
+"""What one node, and all nodes of a graph together, may make: more are no shapes, and no weights of one machine."""
+_MOST_COMPARED = 2**12
+_VIEWING = frozenset(
+    {"Constant", "Identity", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+)
 _WHOLE = {TensorProto.INT32, TensorProto.INT64}
 
 Attributes = Mapping[str, Any]
 Inputs = Sequence[Array | None]
 
 
+class TooManyNumbersError(Exception):
+    """A node would make more than MOST_NUMBERS: so many."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__(numbers)
+        self.numbers = numbers
+
+
+def made_numbers(kind: str, made: Sequence[Array]) -> int:
+    """How many numbers a node made anew, in memory of their own."""
+    return 0 if kind in _VIEWING else sum(each.size for each in made)
+
+
 def fold(kind: str, inputs: Inputs, attributes: Attributes, opset: int) -> list[Array]:
-    """The outputs. Raises NotFoldableError."""
+    """The outputs. Raises NotFoldableError, and TooManyNumbersError before memory is asked for."""
     if kind not in _FOLDERS:
         raise NotFoldableError
     try:
@@ -86,9 +105,15 @@ def _broadcastable(shape: Array) -> list[int]:
 
 
 def _limited(make: Callable[..., Array], shape: list[int], *more: Any) -> Array:
-    if min(shape, default=1) < 0 or int(np.prod(np.asarray(shape, np.float64))) > _MOST_NUMBERS:
+    if min(shape, default=1) < 0:
         raise NotFoldableError
+    _check_size(math.prod(shape))
     return make(shape, *more)
+
+
+def _check_size(numbers: int) -> None:
+    if numbers > MOST_NUMBERS:
+        raise TooManyNumbersError(numbers)
 
 
 def _cast(inputs: Inputs, attributes: Attributes, _: int) -> Array:
@@ -128,11 +153,15 @@ def _split(inputs: Inputs, attributes: Attributes, _: int) -> list[Array]:
 
 
 def _gather(inputs: Inputs, attributes: Attributes, _: int) -> Array:
-    return np.asarray(np.take(_first(inputs), np.asarray(inputs[1]), axis=attributes.get("axis", 0)))
+    data, places, axis = _first(inputs), np.asarray(inputs[1]), attributes.get("axis", 0)
+    _check_size(data.size // max(1, data.shape[axis]) * places.size)
+    return np.asarray(np.take(data, places, axis=axis))
 
 
 def _concat(inputs: Inputs, attributes: Attributes, _: int) -> Array:
-    return np.concatenate([np.asarray(each) for each in inputs if each is not None], axis=attributes["axis"])
+    parts = [np.asarray(each) for each in inputs if each is not None]
+    _check_size(sum(part.size for part in parts))
+    return np.concatenate(parts, axis=attributes["axis"])
 
 
 def _slice(inputs: Inputs, attributes: Attributes, _: int) -> Array:
@@ -151,6 +180,7 @@ def _whole(compute: Callable[[Array, Array], Array]) -> "Folder":
         first, second = (np.asarray(each) for each in inputs)
         if not all(each.dtype == object or each.dtype.kind in "iu" for each in (first, second)):
             raise NotFoldableError
+        _check_size(np.broadcast(first, second).size)
         return compute(first, second)
 
     return folded
@@ -158,6 +188,8 @@ def _whole(compute: Callable[[Array, Array], Array]) -> "Folder":
 
 def _equal(first: Array, second: Array) -> Array:
     pairs = np.broadcast(first, second)
+    if pairs.size > _MOST_COMPARED:
+        raise NotFoldableError
     # A dimension that is not known is not -1, as exporters ask; whether it is any other number is not known.
     if any(
         isinstance(one, Axis) != isinstance(other, Axis) and (other if isinstance(one, Axis) else one) >= 0
@@ -169,6 +201,7 @@ def _equal(first: Array, second: Array) -> Array:
 
 def _where(inputs: Inputs, _: Attributes, __: int) -> Array:
     condition, first, second = (np.asarray(each) for each in inputs)
+    _check_size(np.broadcast(condition, first, second).size)
     return np.where(condition, first, second)
 
 

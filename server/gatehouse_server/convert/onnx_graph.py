@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from gatehouse_server.convert.onnx_computing import compute
 from gatehouse_server.convert.onnx_file import OnnxFile, array_of, attributes_of, is_own_operator, node_name
-from gatehouse_server.convert.onnx_folding import fold
+from gatehouse_server.convert.onnx_folding import MOST_NUMBERS, TooManyNumbersError, fold, made_numbers
 from gatehouse_server.convert.onnx_moving import move
 from gatehouse_server.convert.onnx_node import RecurrentNodes
 from gatehouse_server.convert.onnx_recurrent import GATES
@@ -38,6 +38,7 @@ class GraphWalk:
                 self.inputs[given.name] = given
                 self.values[given.name] = _raw(given)
         self.recurrent = RecurrentNodes(file.test_inputs())
+        self._made_numbers = 0
         for node in file.graph.node:
             self._visit(node, file.opset)
 
@@ -68,7 +69,7 @@ class GraphWalk:
             attribute.HasField("g") or attribute.graphs for attribute in node.attribute
         ):
             return unknown
-        attributes = attributes_of(node)
+        attributes = attributes_of(node, opset)
         for name, value in attributes.items():
             if isinstance(value, TensorProto):
                 try:
@@ -92,9 +93,16 @@ class GraphWalk:
         if any(isinstance(value, Flow) for value in inputs):
             return move(seen) or compute(seen) or unknown
         try:
-            return fold(seen.kind, seen.constants, attributes, opset)
+            made = fold(seen.kind, seen.constants, attributes, opset)
         except NotFoldableError:
             return unknown
+        except TooManyNumbersError as error:
+            # Nor is the reference asked to make them.
+            raise _too_large(label, error.numbers) from error
+        self._made_numbers += made_numbers(seen.kind, made)
+        if self._made_numbers > MOST_NUMBERS:
+            raise _too_large(f"up to {label}", self._made_numbers)
+        return made
 
     def _value(self, name: str, label: str) -> Value:
         if name not in self.values:
@@ -103,6 +111,13 @@ class GraphWalk:
                 raise ConversionError(f"{label} reads {name}, which nothing makes", "export the model again")
             self.values[name] = array_of(tensor, name)
         return self.values[name]
+
+
+def _too_large(told: str, numbers: int) -> ConversionError:
+    return ConversionError(
+        f"{told}: the graph makes {numbers:,} numbers of its constants",
+        "export the model again, with its weights as constants",
+    )
 
 
 def _unknown(label: str, inputs: Sequence[Value | None]) -> Opaque:

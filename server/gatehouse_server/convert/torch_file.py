@@ -84,7 +84,14 @@ def _load_pickle(path: Path) -> object:
         OSError,
     ) as error:
         raise _unreadable(path, error) from error
-    except (MemoryError, RecursionError, OverflowError, struct.error, zipfile.BadZipFile) as error:
+    except (
+        AssertionError,  # torch's, of the format before archives
+        MemoryError,
+        RecursionError,
+        OverflowError,
+        struct.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise _unreadable(path, error) from error
 
 

@@ -78,7 +78,10 @@ def cell_class(name: str, options: CellOptions = DEFAULT_OPTIONS) -> type[Cell]:
 def _cell_from_outside(name: str, options: CellOptions) -> type[Cell]:
     cell = _loaded(name)
     if cell is None:
-        raise ValueError(f"cell: expected one of {', '.join(cell_names())}, got {name!r}")
+        raise ValueError(
+            f"cell: expected one of {', '.join(cell_names())}, got {name!r}, "
+            "which no installed package brings"
+        )
     own = options.changed().keys() - dict(options.extra).keys()
     if own:
         raise ValueError(f"{min(own)}: not an option of cell {name}; what it takes is in `options`")
