@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gatehouse_server.errors import InvalidInput
+from gatehouse_server.sessions.continuations import ForecastContinuation
 from safetensors.torch import load_file
 
 from tests.sessions.desk import Desk
@@ -34,6 +35,15 @@ def test_a_forecast_feeds_its_values_back(generating: Desk, generating_models: P
         tape = (*tape, tuple(map(float, step.values)))
     assert [end.reason for end in made.ends] == ["length"]
     assert len(made.steps[0]) == 7
+
+
+def test_a_forecast_that_has_not_begun_has_no_steps() -> None:
+    """Whoever counts them may do so at any time, also when the first output could not be taken."""
+    forecast = ForecastContinuation(0, "sequence", position=3, max_steps=2)
+    assert len(forecast.steps) == 0
+    with pytest.raises(InvalidInput, match="nothing to go on with"):
+        forecast.take(np.array([np.inf], dtype=np.float32))
+    assert len(forecast.steps) == 0
 
 
 def test_a_forecast_moves_its_session_along(generating: Desk) -> None:

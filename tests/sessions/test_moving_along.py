@@ -94,6 +94,26 @@ def test_asked_again_it_says_the_same_and_moves_nothing(desk: Desk, between: str
     assert (now.revision, now.position) == (stands.revision, stands.position)
 
 
+@pytest.mark.parametrize("drained", [True, False])
+def test_asked_again_of_the_next_process_it_says_the_same(kept: Desk, drained: bool) -> None:
+    """In its new life the session is told from the one that was left by the incarnation; the tokens are the same ones,
+    drawn without a seed, and the tape does not move.
+    """
+    session = kept.create().session_id
+    first = along(kept, session, kept.write(session, HOW_ARE).state, 2, prompt="you")
+    moved = kept.one(first.write)
+    kept.store()
+    kept.restart(store_first=drained)
+    state = kept.get(session).state
+    again = along(kept, session, state, 2, prompt="you")
+    assert state.incarnation != moved.state.incarnation
+    assert again.steps == first.steps
+    repeated = kept.one(again.write)
+    assert repeated.repeated
+    assert (repeated.state.revision, repeated.state.position) == (2, moved.state.position)
+    assert kept.get(session).state.position == moved.state.position
+
+
 def test_another_request_under_an_accepted_revision_is_a_conflict(desk: Desk) -> None:
     """What was accepted under it is told from what is asked for now, at the end at the latest."""
     session = desk.create().session_id

@@ -172,8 +172,8 @@ class ForecastContinuation:
 
     @property
     def steps(self) -> Inputs:
-        """(T, N) float32."""
-        return np.stack(self._values)
+        """(T, N) float32; before the first one nobody asks how wide."""
+        return np.stack(self._values) if self._values else np.empty((0, 0), dtype=np.float32)
 
     @property
     def last(self) -> Inputs:
@@ -211,7 +211,7 @@ def _seed(sampling: Sampling, standing: Standing | None) -> int:
         return sampling.seed
     if standing is None:
         return secrets.randbits(64)
-    drawn = f"{standing.incarnation} {standing.revision} {standing.session_id}"
+    drawn = f"{standing.revision} {standing.session_id}"
     return int.from_bytes(blake2b(drawn.encode(), digest_size=8).digest())
 
 
