@@ -141,6 +141,15 @@ UP: Final = Screen(
             unit="ops",
         ),
         Panel(
+            title="Requests that cannot be read",
+            description=(
+                "Calls without a request to look at. unknown_method, undecodable: a client of another version, or no "
+                "client of ours. incomplete: larger than 16 MiB, or the caller left."
+            ),
+            queries=(Query(_rate("gatehouse_unreadable_requests_total", _HERE, "reason"), "{{reason}}"),),
+            unit="reqps",
+        ),
+        Panel(
             title="Start-up",
             description="How long each stage of the last start took. Rolling updates wait for all of it.",
             queries=(Query(f"max by (stage) (gatehouse_start_stage_seconds{{{_HERE}}})", "{{stage}}"),),

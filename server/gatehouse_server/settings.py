@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     )
     trace_stream_seconds: SecondsOrNone = Field(
         default=1.0,
-        description="Of a traced stream, one operation has a span each so many seconds; 0 for every operation.",
+        description="Of a traced stream, one operation or document has a span each so many seconds; 0 for all of them.",
     )
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="auto is text on a terminal, else JSON."

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tests.app.collector import Collector, attributes
 from tests.app.traced_server import events, serving
+from tests.tiny import write_tiny_classifier, write_tiny_transducer
 
 SECRET = "damn good thing"
 
@@ -28,9 +29,11 @@ def seconds_of(span: Span) -> dict[str, float]:
     return {event.name: attributes(event.attributes)["gatehouse.seconds"] for event in span.events}
 
 
-def assert_stages_fill(span: Span) -> None:
-    """Queue, tick and publish follow each other to the span's end; before them the request is only decoded."""
-    assert [event.name for event in span.events] == ["queue", "tick", "publish"]
+def assert_stages_fill(span: Span, *stages: str) -> None:
+    """Queue, tick and publish, or others, follow each other to the span's end; before them the request is only
+    decoded.
+    """
+    assert [event.name for event in span.events] == list(stages or ("queue", "tick", "publish"))
     ends = [*[event.time_unix_nano for event in span.events][1:], span.end_time_unix_nano]
     for event, end in zip(span.events, ends, strict=True):
         assert attributes(event.attributes)["gatehouse.seconds"] * 1e9 == pytest.approx(
@@ -81,7 +84,8 @@ async def test_the_stages_of_a_write_fill_its_span(two_models: Path, collector: 
                 await over_stream.append(tokens=[token])
     (unary,) = collector.spans_of("Write")
     assert_stages_fill(unary)
-    assert_stages_fill(*collector.spans_of("Suggest"))
+    (suggested,) = collector.spans_of("Suggest")
+    assert_stages_fill(suggested)
     assert seconds_of(unary)["tick"] > 0
     (stream_span,) = collector.spans_of("Stream")
     writes = collector.spans_of("write")
@@ -89,6 +93,71 @@ async def test_the_stages_of_a_write_fill_its_span(two_models: Path, collector: 
     for each in writes:
         assert_stages_fill(each)
         assert (each.trace_id, each.parent_span_id) == (stream_span.trace_id, stream_span.span_id)
+
+
+async def test_the_stages_of_documents_fill_their_spans(tmp_path: Path, collector: Collector) -> None:
+    """Of all documents of a call together; in streams, of the documents that have spans of their own, too."""
+    write_tiny_classifier(tmp_path / "topics" / "1")
+    write_tiny_transducer(tmp_path / "short" / "1")
+    three = [(name, "star and galaxy") for name in "abc"]
+    async with serving(tmp_path, trace_stream_seconds=0) as target, aio.Client(target) as client:
+        await client.classify_batch(three, model="topics")
+        async for _ in client.classify(three, model="topics"):
+            pass
+        async for _ in client.transduce([("a", "x y"), ("b", "")], model="short"):
+            pass
+    for method, documents, failed in (("Classify", 3, 0), ("ClassifyStream", 3, 0), ("Transduce", 2, 1)):
+        (whole,) = collector.spans_of(method)
+        assert_stages_fill(whole, "queue", "batch", "publish")
+        told = attributes(whole.attributes)
+        assert (told["gatehouse.documents"], told["gatehouse.failed_documents"]) == (documents, failed)
+        parts = [span for span in collector.spans_of("document") if span.parent_span_id == whole.span_id]
+        assert len(parts) == (0 if method == "Classify" else documents - failed)
+        for part in parts:
+            assert_stages_fill(part, "queue", "batch", "publish")
+            batch = attributes(part.events[1].attributes)
+            assert 0 < batch["gatehouse.compute_seconds"] <= batch["gatehouse.seconds"]
+
+
+async def test_however_many_documents_come_the_trace_stays_small(
+    two_models: Path, collector: Collector
+) -> None:
+    """One of them has a span at a time, and the call's span has three events."""
+    async with serving(two_models, trace_stream_seconds=1000) as target, aio.Client(target) as client:
+        async for _ in client.classify(((str(n), "star") for n in range(500)), model="topics"):
+            pass
+    (whole,) = collector.spans_of("ClassifyStream")
+    assert len(whole.events) == 3
+    assert attributes(whole.attributes)["gatehouse.documents"] == 500
+    assert len(collector.spans_of("document")) == 1
+
+
+async def test_the_stages_of_a_generation_fill_its_span(two_models: Path, collector: Collector) -> None:
+    """Four, however many steps: waiting, the prompt and the first message, the others, the end."""
+    async with serving(two_models) as target, aio.Client(target) as client:
+        async for _ in client.generate("how are", model="keyboard", max_steps=20):
+            pass
+    (span,) = collector.spans_of("Generate")
+    assert_stages_fill(span, "queue", "tick", "first result", "publish")
+    told = attributes(span.attributes)
+    assert told["gatehouse.continuations"] == 1
+    assert 1 < told["gatehouse.steps"] <= 20
+
+
+async def test_without_traces_nothing_is_made_for_them(
+    two_models: Path, untraced: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents and generations are answered, and no stage of them is looked at."""
+
+    def never(*arguments: object, **facts: object) -> None:
+        raise AssertionError("something was traced")
+
+    monkeypatch.setattr("gatehouse_server.transport.document_flow.DocumentTrace", never)
+    monkeypatch.setattr("gatehouse_server.transport.generation.Stage", never)
+    async with serving(two_models) as target, aio.Client(target) as client:
+        (result,) = await client.classify_batch([("a", "star")], model="topics")
+        assert result.error is None
+        assert [step async for step in client.generate("how are", model="keyboard", max_steps=3)]
 
 
 async def test_a_stream_has_one_operation_traced_at_a_time(two_models: Path, collector: Collector) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import structlog.testing
 from gatehouse_server.engine.bucketing import OfflineBatching
+from gatehouse_server.engine.correlation import logged_under
 from gatehouse_server.engine.documents import SCORES, DocumentScores, DocumentTask, DocumentWants, Floats
 from gatehouse_server.engine.loop import Answers, Engine
 from gatehouse_server.engine.observer import Happening, OfflineBatch, SilentObserver
@@ -268,6 +270,37 @@ def test_one_bad_document_fails_alone() -> None:
     desk.finish()
     assert desk.values(4).tolist() == [4, -4]
     assert not desk.lane.has_work()
+
+
+def test_documents_that_fail_are_one_line_of_the_log() -> None:
+    """The batch that failed, each of its documents that fails again, and those to come; they are told its id."""
+    desk = Desk()
+    with structlog.testing.capture_logs() as logs:
+        for number in (POISON, 2):
+            desk.accept(number)
+        desk.finish()
+        failure = desk.outcome(POISON)
+        desk.answers.clear()
+        desk.accept(POISON)
+        desk.finish()
+        again = desk.outcome(POISON)
+    (line,) = logs
+    assert (line["event"], line["work"], line["model"]) == ("computing fails", "documents", "m@1")
+    assert line["operations"] == 2
+    assert isinstance(failure, RuntimeError)
+    assert isinstance(again, RuntimeError)
+    assert logged_under(failure) == logged_under(again) == line["correlation_id"]
+
+
+def test_a_model_that_was_let_go_leaves_no_line() -> None:
+    """Documents that waited for it are no defect; what was counted of a model goes with it."""
+    desk = Desk("a@1")
+    with structlog.testing.capture_logs() as logs:
+        for number in (1, 2):
+            desk.accept(number, model="a@1")
+        del desk.networks["a@1"]
+        desk.finish()
+    assert logs == []
 
 
 def test_a_second_try_is_dropped_past_its_deadline() -> None:

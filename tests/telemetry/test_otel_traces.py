@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from gatehouse_server.errors import TapeFull
 from gatehouse_server.sessions.results import SessionState, Timing, WriteResult
+from gatehouse_server.telemetry.call_trace import Stage
 from gatehouse_server.telemetry.otel_traces import OtelTraces
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -93,6 +94,39 @@ def test_an_operation_of_a_stream_is_traced_when_one_is_due() -> None:
         ("write", MIDNIGHT + SECOND),
     ]
     assert stages(traced.spans[0])[-1] == ("publish", 1000.75, 0.25)
+
+
+def test_a_part_of_a_call_has_a_span_when_one_is_due() -> None:
+    """Below the call's, with the stages and facts that it brings; the call's own are told at its end."""
+    traced = Traced(stream_seconds=1.0)
+    call = traced.traces.begin(METHOD.replace("Write", "Transduce"), None)
+    assert call is not None
+    for received_seconds in (100.0, 100.5, 101.0):
+        call.part(
+            "document",
+            (
+                Stage("queue", received_seconds),
+                Stage("batch", received_seconds + 0.25, {"compute_seconds": 0.125}),
+            ),
+            received_seconds + 1,
+            {"steps": 7},
+        )
+    call.stages((Stage("queue", 100.0),), {"documents": 3})
+    traced.now_seconds = 103.0
+    call.end(0, is_fault=False)
+    *parts, whole = traced.spans
+    assert [(part.name, part.start_time, part.end_time) for part in parts] == [
+        ("document", MIDNIGHT, MIDNIGHT + SECOND),
+        ("document", MIDNIGHT + SECOND, MIDNIGHT + 2 * SECOND),
+    ]
+    assert stages(parts[0]) == [("queue", 1000.0, 0.25), ("batch", 1000.25, 0.75)]
+    assert parts[0].events[1].attributes == {"gatehouse.seconds": 0.75, "gatehouse.compute_seconds": 0.125}
+    assert parts[0].attributes == {"gatehouse.steps": 7}
+    assert parts[0].parent is not None
+    assert parts[0].parent.span_id == whole.get_span_context().span_id  # type: ignore[union-attr]
+    assert stages(whole) == [("queue", 1000.0, 3.0)]
+    assert whole.attributes is not None
+    assert whole.attributes["gatehouse.documents"] == 3
 
 
 def test_a_call_that_is_not_sampled_has_no_trace() -> None:

@@ -15,8 +15,19 @@ from gatehouse_server.errors import TapeFull
 from gatehouse_server.telemetry.metrics import Metrics
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.interceptor import CallInterceptor
+from google.protobuf.message import DecodeError
 
 from tests.transport.stage import reason_of, status_of
+
+GARBAGE = b"\xff\xff"
+MOST_BYTES = 1000
+
+
+def decoded(raw: bytes) -> bytes:
+    """The request, as a message's `FromString` would make it of the bytes."""
+    if raw == GARBAGE:
+        raise DecodeError("no message")
+    return raw
 
 
 class Echo:
@@ -51,11 +62,11 @@ class Echo:
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         return {
-            "UnaryUnary": grpc.unary_unary_rpc_method_handler(self.one),
-            "UnaryStream": grpc.unary_stream_rpc_method_handler(self.yielding),
-            "StreamUnary": grpc.stream_unary_rpc_method_handler(self.collecting),
-            "StreamStream": grpc.stream_stream_rpc_method_handler(self.yielding_many),
-            "StreamWriting": grpc.stream_stream_rpc_method_handler(self.writing),
+            "UnaryUnary": grpc.unary_unary_rpc_method_handler(self.one, decoded),
+            "UnaryStream": grpc.unary_stream_rpc_method_handler(self.yielding, decoded),
+            "StreamUnary": grpc.stream_unary_rpc_method_handler(self.collecting, decoded),
+            "StreamStream": grpc.stream_stream_rpc_method_handler(self.yielding_many, decoded),
+            "StreamWriting": grpc.stream_stream_rpc_method_handler(self.writing, decoded),
         }
 
 
@@ -76,7 +87,10 @@ class Running:
 async def echoing() -> AsyncIterator[Running]:
     """Serves an echo on a free port."""
     echo, metrics, departure = Echo(), Metrics(), Departure()
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics.requests, departure)])
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(metrics.requests, departure)],
+        options=[("grpc.max_receive_message_length", MOST_BYTES)],
+    )
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("gatehouse.Echo", echo.handlers()),)
     )
@@ -132,11 +146,74 @@ async def test_a_call_that_its_caller_left_is_counted_as_cancelled(kind: str) ->
         assert on.metrics.registry.get_sample_value("gatehouse_requests_total", labels) == 1
 
 
-async def test_a_method_that_does_not_exist_makes_no_series() -> None:
+def unreadable(metrics: Metrics) -> dict[str, float]:
+    """Requests that could not be read, by reason; those that there were."""
+    (family,) = [each for each in metrics.registry.collect() if each.name == "gatehouse_unreadable_requests"]
+    counts = {sample.labels["reason"]: sample.value for sample in family.samples if sample.value}
+    assert len(family.samples) == 3
+    return counts
+
+
+def requests(metrics: Metrics) -> dict[str, float]:
+    """Calls that ended, by code."""
+    (family,) = [each for each in metrics.registry.collect() if each.name == "gatehouse_requests"]
+    return {sample.labels["code"]: sample.value for sample in family.samples}
+
+
+async def test_methods_that_do_not_exist_are_counted_without_their_names() -> None:
     """A stranger cannot invent values of labels."""
     async with echoing() as on:
+        for number in range(3):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await cast(Any, on.channel).unary_unary(f"/gatehouse.Echo/Invented{number}")(b"")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert unreadable(on.metrics) == {"unknown_method": 3}
+        assert requests(on.metrics) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_bytes_that_are_no_message_are_refused_and_counted(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller is told that it is its own fault; however many come, no line is logged."""
+    async with echoing() as on:
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await answer(on.channel, kind, GARBAGE)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert reason_of(status_of(caught.value)) == "INVALID_INPUT"
+    assert unreadable(on.metrics) == {"undecodable": 3}
+    assert requests(on.metrics) == {"INVALID_ARGUMENT": 3}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", ["UnaryUnary", "UnaryStream"])
+async def test_a_request_that_is_too_large_is_counted(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC tells the caller, and cuts the call before it is here: nobody looks at it, and nothing is logged."""
+    async with echoing() as on:
+        ended, count = asyncio.Event(), on.metrics.requests.request
+
+        def counted(method: str, code: str, seconds: float) -> None:
+            count(method, code, seconds)
+            ended.set()
+
+        monkeypatch.setattr(on.metrics.requests, "request", counted)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await cast(Any, on.channel).unary_unary("/gatehouse.Echo/Invented")(b"")
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        families = {family.name: family for family in on.metrics.registry.collect()}
-        assert families["gatehouse_requests"].samples == []
+            await answer(on.channel, kind, b"x" * (MOST_BYTES + 1))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await ended.wait()
+    assert unreadable(on.metrics) == {"incomplete": 1}
+    assert requests(on.metrics) == {"CANCELLED": 1}
+    assert caplog.records == []
+
+
+async def test_a_call_that_brings_no_message_is_refused() -> None:
+    """Where one is due."""
+    async with echoing() as on:
+        empty = cast(Any, on.channel).stream_unary("/gatehouse.Echo/UnaryUnary")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await empty(iter(()))
+        assert reason_of(status_of(caught.value)) == "EMPTY_INPUT"
+        assert unreadable(on.metrics) == {"undecodable": 1}

@@ -19,5 +19,10 @@ def logged_under(failure: BaseException) -> str | None:
 def new_correlation_id(failure: BaseException) -> str:
     """An id for a failure that is about to be logged."""
     fresh = secrets.token_hex(8)
-    setattr(failure, _NAME, fresh)
+    log_under(failure, fresh)
     return fresh
+
+
+def log_under(failure: BaseException, correlation_id: str) -> None:
+    """A failure is told under the id of one like it, which was logged."""
+    setattr(failure, _NAME, correlation_id)

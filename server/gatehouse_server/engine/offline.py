@@ -8,19 +8,16 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from gatehouse_server.engine.bucketing import OfflineBatching, WaitingDocuments
 from gatehouse_server.engine.documents import DocumentTask, Wants
+from gatehouse_server.engine.failure_log import FailureLog
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import Happening, Observer, OfflineBatch
 from gatehouse_server.engine.offline_backend import BatchAnswers, OfflineBackend
 from gatehouse_server.engine.offline_models import OfflineModel, batching_for, refusal, torch_backend
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, ModelNotFound
+from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, GatehouseError, ModelNotFound
 from gatehouse_server.models.model import key_of_content
-
-_log = structlog.get_logger(__name__)
 
 DEFAULT_SLICE_SECONDS = 0.005
 
@@ -80,6 +77,7 @@ class OfflineLane:
         self._waiting: dict[_Kind, WaitingDocuments[Ticket]] = {}
         self._suspects: deque[Ticket] = deque()
         self._running: deque[_RunningBatch] = deque()
+        self._failures: dict[str, FailureLog] = {}
         self._arrivals = 0
 
     @property
@@ -132,6 +130,8 @@ class OfflineLane:
         """Lets go of what computed for models that are no longer served."""
         if any(key not in self._networks for key, _ in self._backends):
             self._backends = {key: entry for key, entry in self._backends.items() if key[0] in self._networks}
+        if any(key not in self._networks for key in self._failures):
+            self._failures = {key: log for key, log in self._failures.items() if key in self._networks}
 
     def abandon(self, answers: Answers) -> None:
         """Answers everything unfinished with Draining."""
@@ -245,6 +245,9 @@ class OfflineLane:
         return False
 
     def _answer(self, batch: _RunningBatch, result: BatchAnswers, answers: Answers) -> None:
+        failures = self._failures.get(batch.kind[0])
+        if failures is not None:
+            failures.worked()
         queue_seconds = [batch.began_seconds - ticket.received_seconds for ticket in batch.tickets]
         for row, ticket in enumerate(batch.tickets):
             answer = result.answer(
@@ -267,16 +270,17 @@ class OfflineLane:
         )
 
     def _fail(self, batch: _RunningBatch, failure: Exception, answers: Answers) -> None:
+        if not isinstance(failure, GatehouseError):
+            model_key = batch.kind[0]
+            failures = self._failures.get(model_key)
+            if failures is None:
+                failures = FailureLog("documents", key_of_content(model_key), self._clock)
+                self._failures[model_key] = failures
+            failures.failed(failure, operations=len(batch.tickets))
         if len(batch.tickets) == 1:
             answers.append((batch.tickets[0], failure))
-            return
-        _log.warning(
-            "a batch failed; its documents are tried one by one",
-            model=key_of_content(batch.kind[0]),
-            documents=len(batch.tickets),
-            exc_info=failure,
-        )
-        self._suspects.extend(batch.tickets)
+        else:
+            self._suspects.extend(batch.tickets)
 
 
 def _not_served(model_key: str) -> ModelNotFound:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import structlog
 
 from gatehouse_server.engine.assembly import Chosen, assemble, distribute
-from gatehouse_server.engine.correlation import new_correlation_id
+from gatehouse_server.engine.failure_log import FailureLog
 from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.observer import Observer, OnlineTick
 from gatehouse_server.engine.online_backend import Floats, OnlineBackend
 from gatehouse_server.engine.policy import OnlineBatching, TickQueue
 from gatehouse_server.errors import DeadlineExpired, InvalidInput
-
-log = structlog.get_logger(__name__)
 
 
 class OnlineEngine:
@@ -35,6 +32,7 @@ class OnlineEngine:
         self._observer = observer
         self._clock = clock
         self._queue: TickQueue[Job] = TickQueue(batching)
+        self._failures = FailureLog("ticks", model, clock)
 
     @property
     def bytes_per_row(self) -> int:
@@ -82,16 +80,11 @@ class OnlineEngine:
                 distribute(assembled, answer.head, answer.hidden)
         except Exception as failure:
             # Source rows are untouched, so every session stands where it stood; only this tick's jobs are lost.
-            log.error(
-                "tick failed",
-                correlation_id=new_correlation_id(failure),
-                model=self._model,
-                sessions=len(chosen),
-                exc_info=failure,
-            )
+            self._failures.failed(failure, operations=len(chosen))
             for job, _ in chosen:
                 job.finished(job, failure)
             return
+        self._failures.worked()
         finite = answer.finite.tolist()
         finite += [True] * (len(chosen) - len(finite))  # states that are only looked at stay as they are
         for (job, steps), is_finite in zip(chosen, finite, strict=True):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from gatehouse_server.engine.value import value
 from gatehouse_server.sessions.hosted_model import HostedModel
+from gatehouse_server.sessions.results import Timing
 from gatehouse_server.sessions.tape import Inputs
 
 
@@ -35,6 +36,7 @@ class OpenedSequences:
     context: tuple[int, ...]
     output: npt.NDArray[np.float32]
     standing: Standing | None
+    timing: Timing
 
 
 @value

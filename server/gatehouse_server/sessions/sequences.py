@@ -162,6 +162,7 @@ class Sequences:
             context=context[-_CONTEXT_TOKENS:],
             output=_vector(job.best[0].vector),
             standing=standing,
+            timing=work.timing(),
         )
 
     def _check_room(self, count: int) -> None:

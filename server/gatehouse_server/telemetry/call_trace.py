@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 Metadata = Sequence[tuple[str, str | bytes]]
+Facts = Mapping[str, str | int | float]
+NO_FACTS: Facts = MappingProxyType({})
+
+
+class Stage(NamedTuple):
+    """A stage of some work, which lasts until the next one begins; the last one lasts until the work ends."""
+
+    name: str
+    began_seconds: float
+    facts: Facts = NO_FACTS
 
 
 class Asked(Protocol):
@@ -33,6 +44,12 @@ class CallTrace(Protocol):
 
     def operations(self, answers: Iterable[tuple[Asked, object]], answered_seconds: float) -> None:
         """Operations of a stream were answered: those of them that are due get spans of their own."""
+
+    def stages(self, stages: Sequence[Stage], facts: Facts) -> None:
+        """The stages of the call as a whole, and what is to be known of it."""
+
+    def part(self, name: str, stages: Sequence[Stage], ended_seconds: float, facts: Facts) -> None:
+        """Some work for the call has ended: if one is due, it gets a span of its own, from its first stage on."""
 
     def end(self, code: int, *, is_fault: bool) -> None:
         """The call ended with the status code of this number, which may say that the server is at fault."""

@@ -9,7 +9,6 @@ import sys
 from typing import Literal, TextIO
 
 import structlog
-from google.protobuf.message import DecodeError
 
 from gatehouse_server.telemetry.tracebacks import Tracebacks
 
@@ -60,7 +59,6 @@ def configure_logs(
     )
     handler = logging.StreamHandler(output)
     handler.setFormatter(formatter)
-    handler.addFilter(_of_operators)
     root = logging.getLogger()
     for old in [
         each for each in root.handlers if isinstance(each.formatter, structlog.stdlib.ProcessorFormatter)
@@ -72,10 +70,3 @@ def configure_logs(
         structlog.get_logger(__name__).warning(
             "THE LOG MAY QUOTE WHAT USERS WRITE", setting="--log-user-text", advice="For debugging only"
         )
-
-
-def _of_operators(record: logging.LogRecord) -> bool:
-    """Whether a line of a library is for operators. Bytes that are no message are the sender's fault, and told;
-    gRPC would have a traceback in the log for each.
-    """
-    return record.exc_info is None or not isinstance(record.exc_info[1], DecodeError)

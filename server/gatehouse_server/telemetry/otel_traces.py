@@ -7,18 +7,18 @@ messages of errors, which may quote them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry import propagate
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from gatehouse_server.sessions.results import SuggestResult, Timing, WriteResult
-from gatehouse_server.telemetry.call_trace import Asked, Metadata
+from gatehouse_server.telemetry.call_trace import Asked, Facts, Metadata, Stage
 
 
 class OtelTraces:
-    """Makes spans. Of a stream, one operation has a span each `stream_seconds`; 0 for each operation.
+    """Makes spans. Of a stream, one operation or document has a span each `stream_seconds`; 0 for each of them.
 
     `clock` has to be the engine's: stages are told in its time.
     """
@@ -74,7 +74,7 @@ class OtelCallTrace:
         self._clock = clock
         self._stream_seconds = stream_seconds
         self._due_seconds = 0.0
-        self._stages: tuple[float, Timing] | None = None
+        self._stages: Sequence[Stage] = ()
 
     @property
     def trace_id(self) -> str:
@@ -84,8 +84,7 @@ class OtelCallTrace:
     def answered(self, outcome: object, received_seconds: float) -> None:
         """Remembers the stages; the last one ends with the call."""
         if isinstance(outcome, WriteResult | SuggestResult):
-            self._span.set_attribute("gatehouse.session_id", outcome.session_id)
-            self._stages = received_seconds, outcome.timing
+            self.stages(_stages_of(received_seconds, outcome.timing), {"session_id": outcome.session_id})
 
     def operations(self, answers: Iterable[tuple[Asked, object]], answered_seconds: float) -> None:
         """Gives a span to operations for which one is due: seldom more than one of a tick.
@@ -96,43 +95,58 @@ class OtelCallTrace:
             if answered_seconds < self._due_seconds:
                 return
             if isinstance(outcome, WriteResult | SuggestResult):
-                self._due_seconds = answered_seconds + self._stream_seconds
-                self._tell_operation(asked, outcome, answered_seconds)
+                stages = _stages_of(asked.received_seconds, outcome.timing)
+                facts = {"session_id": outcome.session_id}
+                self.part(asked.kind or "operation", stages, answered_seconds, facts)
+
+    def stages(self, stages: Sequence[Stage], facts: Facts) -> None:
+        """Remembers the stages; the last one ends with the call."""
+        self._stages = stages
+        self._span.set_attributes(_attributes(facts))
+
+    def part(self, name: str, stages: Sequence[Stage], ended_seconds: float, facts: Facts) -> None:
+        """Gives a span to it if one is due."""
+        if ended_seconds < self._due_seconds:
+            return
+        self._due_seconds = ended_seconds + self._stream_seconds
+        span = self._tracer.start_span(
+            name,
+            context=set_span_in_context(self._span),
+            attributes=_attributes(facts),
+            start_time=self._ns(stages[0].began_seconds),
+        )
+        self._tell_stages(span, stages, ended_seconds)
+        span.end(self._ns(ended_seconds))
 
     def end(self, code: int, *, is_fault: bool) -> None:
         """Ends the span."""
         ended_seconds = self._clock()
-        if self._stages is not None:
-            self._tell_stages(self._span, *self._stages, ended_seconds)
+        self._tell_stages(self._span, self._stages, ended_seconds)
         self._span.set_attribute("rpc.grpc.status_code", code)
         if is_fault:
             self._span.set_status(Status(StatusCode.ERROR))
         self._span.end(self._ns(ended_seconds))
 
-    def _tell_operation(
-        self, asked: Asked, outcome: WriteResult | SuggestResult, answered_seconds: float
-    ) -> None:
-        span = self._tracer.start_span(
-            asked.kind or "operation",
-            context=set_span_in_context(self._span),
-            attributes={"gatehouse.session_id": outcome.session_id},
-            start_time=self._ns(asked.received_seconds),
-        )
-        self._tell_stages(span, asked.received_seconds, outcome.timing, answered_seconds)
-        span.end(self._ns(answered_seconds))
-
-    def _tell_stages(
-        self, span: Span, received_seconds: float, timing: Timing, answered_seconds: float
-    ) -> None:
+    def _tell_stages(self, span: Span, stages: Sequence[Stage], ended_seconds: float) -> None:
         """An event where each stage begins, with how long it took. They follow each other without a gap."""
-        began_seconds = received_seconds + timing.queue_seconds
-        computed_seconds = began_seconds + timing.compute_seconds
-        for stage, from_seconds, to_seconds in (
-            ("queue", received_seconds, began_seconds),
-            ("tick", began_seconds, computed_seconds),
-            ("publish", computed_seconds, answered_seconds),
-        ):
-            span.add_event(stage, {"gatehouse.seconds": to_seconds - from_seconds}, self._ns(from_seconds))
+        ends = [stage.began_seconds for stage in stages[1:]] + [ended_seconds]
+        for stage, to_seconds in zip(stages, ends, strict=False):  # there may be none
+            facts = {"seconds": to_seconds - stage.began_seconds, **stage.facts}
+            span.add_event(stage.name, _attributes(facts), self._ns(stage.began_seconds))
 
     def _ns(self, seconds: float) -> int:
         return self._offset_ns + round(seconds * 1e9)
+
+
+def _stages_of(received_seconds: float, timing: Timing) -> tuple[Stage, ...]:
+    """Those of a write or a suggestion."""
+    began_seconds = received_seconds + timing.queue_seconds
+    return (
+        Stage("queue", received_seconds),
+        Stage("tick", began_seconds),
+        Stage("publish", began_seconds + timing.compute_seconds),
+    )
+
+
+def _attributes(facts: Facts) -> dict[str, str | int | float]:
+    return {f"gatehouse.{name}": fact for name, fact in facts.items()}

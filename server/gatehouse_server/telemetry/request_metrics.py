@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -30,6 +30,11 @@ _OPERATION_EDGES: dict[Operation, tuple[float, ...]] = {
     "document": OFFLINE_SECONDS,
 }
 
+
+Unreadable = Literal["unknown_method", "undecodable", "incomplete"]
+"""Why a call had no request that could be looked at: there is no such method, its bytes are no message, or it ended
+before they were there.
+"""
 
 _IN_PIECES: tuple[Operation, ...] = ("generate", "document")
 """What is answered piece by piece: the first piece counts by itself."""
@@ -63,6 +68,7 @@ class RequestMetrics(Collector):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: dict[tuple[str, str], int] = {}
+        self._unreadable = dict.fromkeys(get_args(Unreadable), 0)
         self._in_flight: dict[str, int] = {}
         self._request_seconds: dict[str, Bins] = {}
         self._operations: dict[tuple[Operation, str], int] = {}
@@ -84,6 +90,11 @@ class RequestMetrics(Collector):
             if bins is None:
                 bins = self._request_seconds[method] = Bins(ONLINE_SECONDS)
             bins.add(seconds)
+
+    def unreadable(self, reason: Unreadable) -> None:
+        """A call had no request that could be looked at."""
+        with self._lock:
+            self._unreadable[reason] += 1
 
     def operations(self, finished: Sequence[Finished]) -> None:
         """Operations were answered, each alone or as part of a stream."""
@@ -141,6 +152,11 @@ class RequestMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The samples of a scrape."""
         requests = CounterMetricFamily("gatehouse_requests", "Calls that ended", labels=["method", "code"])
+        unreadable = CounterMetricFamily(
+            "gatehouse_unreadable_requests",
+            "Calls without a request that can be looked at",
+            labels=["reason"],
+        )
         request_seconds = HistogramMetricFamily(
             "gatehouse_request_seconds", "Duration of calls; of a stream as a whole", labels=["method"]
         )
@@ -168,6 +184,8 @@ class RequestMetrics(Collector):
                 in_flight.add_metric([method], count)
             for (method, code), count in self._requests.items():
                 requests.add_metric([method, code], count)
+            for reason, count in self._unreadable.items():
+                unreadable.add_metric([reason], count)
             for method, bins in self._request_seconds.items():
                 request_seconds.add_metric([method], buckets=bins.buckets(), sum_value=bins.total)
             for (kind, code), count in self._operations.items():
@@ -183,4 +201,5 @@ class RequestMetrics(Collector):
                 first_seconds.add_metric([kind], buckets=bins.buckets(), sum_value=bins.total)
             for kind, bins in self._result_seconds.items():
                 result_seconds.add_metric([kind], buckets=bins.buckets(), sum_value=bins.total)
-        yield from (requests, in_flight, request_seconds, operations, result_seconds, first_seconds, stages)
+        yield from (requests, unreadable, in_flight, request_seconds)
+        yield from (operations, result_seconds, first_seconds, stages)

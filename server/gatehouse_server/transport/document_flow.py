@@ -6,29 +6,23 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic
+from typing import Generic, cast
 
 from gatehouse.v1 import offline_pb2
 
 from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, GatehouseError, InvalidInput
+from gatehouse_server.telemetry.call_trace import current_trace
 from gatehouse_server.telemetry.request_metrics import Finished
 from gatehouse_server.transport.document_services import Services
+from gatehouse_server.transport.document_trace import Computed, DocumentTrace
 from gatehouse_server.transport.documents import DocumentEncoder, EncodedDocument
 from gatehouse_server.transport.output_budget import OutputBudget
-from gatehouse_server.transport.parts import (
-    LONGEST_ID,
-    PartAssembler,
-    RefusedDocument,
-    WholeDocument,
-)
+from gatehouse_server.transport.parts import LONGEST_ID, PartAssembler, RefusedDocument, WholeDocument
 from gatehouse_server.transport.result_desk import ResultDesk
 from gatehouse_server.transport.result_teller import AnswerT, ResultT, ResultTeller
 from gatehouse_server.transport.status import fill_status
-
-# Texts shorter than this together are encoded at once: handing them to another thread would take longer.
-_AT_ONCE_CHARACTERS = 2048
 
 # Steps that are put into words at once, which takes about a millisecond.
 _AT_ONCE_STEPS = 256
@@ -68,6 +62,8 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         self._teller = teller
         self._deadline_seconds = deadline_seconds
         self._desk = desk
+        trace = current_trace()
+        self._trace = None if trace is None else DocumentTrace(trace, parts=most_result_bytes is None)
         self._budget = OutputBudget(
             desk,
             most_in_flight_bytes=services.limits.max_output_bytes_in_flight,
@@ -123,6 +119,8 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
     def leave(self) -> None:
         """Nobody reads answers any more; those that come are counted."""
         self._gone = True
+        if self._trace is not None:
+            self._trace.end()
         for filling in self._filling:
             filling.cancel()
 
@@ -132,10 +130,11 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
     def add(self, tag: int, outcome: object) -> None:
         """Takes the answer to one document."""
         answer = outcome if isinstance(outcome, self._teller.answer_type) else None
+        computed_seconds = 0.0 if self._trace is None else self._engine.clock()
         steps = 0 if answer is None else self._teller.step_count(answer)
         self._told_steps += steps
         if answer is not None and steps and self._told_steps > _AT_ONCE_STEPS and not self._gone:
-            filling = asyncio.get_running_loop().create_task(self._fill_slowly(tag, answer))
+            filling = asyncio.get_running_loop().create_task(self._fill_slowly(tag, answer, computed_seconds))
             self._filling.add(filling)
             filling.add_done_callback(self._filling.discard)
             return
@@ -157,7 +156,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         except Exception as error:  # one result that cannot be put into words must not cost the call
             result.Clear()
             code = fill_status(result.status, error, path=asked.path)
-        self._conclude(result, asked, code)
+        self._conclude(result, asked, code, answer, computed_seconds)
 
     def flush(self) -> None:
         """All answers of a batch were added."""
@@ -190,7 +189,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
     async def _submit(self, whole: dict[int, WholeDocument]) -> None:
         owed = dict.fromkeys(whole)
         try:
-            encoded = await self._encode(list(whole.values()))
+            encoded = await self._encoder.encode_aside(list(whole.values()), self._services.executor)
             tickets: list[Ticket] = []
             for number, document in zip(whole, encoded, strict=True):
                 outcome = self._budget.admitted(document)
@@ -232,13 +231,6 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
                 self.add(ticket.tag, error)
         self.flush()
 
-    async def _encode(self, whole: list[WholeDocument]) -> list[EncodedDocument | InvalidInput]:
-        characters = sum(len(each.content) for each in whole if isinstance(each.content, str))
-        if characters <= _AT_ONCE_CHARACTERS:
-            return self._encoder.encode(whole)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._services.executor, self._encoder.encode, whole)
-
     def _filled(self, result: ResultT, asked: _Asked, answer: AnswerT) -> EncodedDocument:
         """Fills all of a result but its steps."""
         assert asked.document is not None, "only documents that were submitted are computed"
@@ -251,7 +243,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         self._teller.fill(result, asked.document, answer)
         return asked.document
 
-    async def _fill_slowly(self, tag: int, answer: AnswerT) -> None:
+    async def _fill_slowly(self, tag: int, answer: AnswerT, computed_seconds: float) -> None:
         """Puts many steps into words, some at a time and one result after the other: the event loop has other things
         to do.
         """
@@ -273,7 +265,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
             result.Clear()
             code = fill_status(result.status, error, path=asked.path)
         self._forget(tag)
-        self._conclude(result, asked, code)
+        self._conclude(result, asked, code, answer, computed_seconds)
         placed()
         self.flush()
 
@@ -285,10 +277,20 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
             self._budget.settle(asked.document.result_bytes)
         return asked
 
-    def _conclude(self, result: ResultT, asked: _Asked, code: str) -> None:
+    def _conclude(
+        self, result: ResultT, asked: _Asked, code: str, answer: AnswerT | None, computed_seconds: float
+    ) -> None:
         result.document_id = asked.document_id
-        seconds = self._engine.clock() - asked.received_seconds
+        now_seconds = self._engine.clock()
+        seconds = now_seconds - asked.received_seconds
         self._finished.append(("document", code, seconds))
         if not self._told_first:
             self._told_first = True
             self._services.metrics.first_result("document", seconds)
+        if self._trace is not None:
+            self._trace.answered(
+                cast(Computed, answer) if code == "OK" else None,
+                received_seconds=asked.received_seconds,
+                computed_seconds=computed_seconds,
+                told_seconds=now_seconds,
+            )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -18,6 +20,9 @@ from gatehouse_server.models.token_ids import check_token_ids
 from gatehouse_server.sessions.operations import Features, Tokens
 from gatehouse_server.transport.message_size import MAX_RESULT_BYTES
 from gatehouse_server.transport.parts import WholeDocument
+
+# Texts shorter than this together are encoded at once: handing them to another thread would take longer.
+_AT_ONCE_CHARACTERS = 2048
 
 Spans = npt.NDArray[np.int32]
 
@@ -100,6 +105,15 @@ class DocumentEncoder:
             except InvalidInput as error:
                 outcomes.append(error)
         return outcomes
+
+    async def encode_aside(
+        self, documents: Sequence[WholeDocument], executor: Executor
+    ) -> list[EncodedDocument | InvalidInput]:
+        """As `encode`; long texts on a thread of the executor."""
+        characters = sum(len(each.content) for each in documents if isinstance(each.content, str))
+        if characters <= _AT_ONCE_CHARACTERS:
+            return self.encode(documents)
+        return await asyncio.get_running_loop().run_in_executor(executor, self.encode, documents)
 
     def _encode_texts(self, texts: list[str]) -> list[_Encoded | InvalidInput]:
         if not texts:

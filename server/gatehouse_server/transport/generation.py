@@ -29,6 +29,7 @@ from gatehouse_server.sessions.opened_sequences import OpenedSequences, Sequence
 from gatehouse_server.sessions.operations import CloseSequence, GetSession, OpenSequences, StepSequence
 from gatehouse_server.sessions.results import SessionView, WriteResult
 from gatehouse_server.sessions.sampling import Sampling
+from gatehouse_server.telemetry.call_trace import Stage, current_trace
 from gatehouse_server.transport.encoding import fill_state
 from gatehouse_server.transport.gathering import submit_together
 
@@ -72,13 +73,18 @@ class Generation:
         self._observer = observer
         self._client = client
         self._open: list[str] = []
+        self._trace = current_trace()
+        self._stages: list[Stage] = []
         remaining = call.time_remaining()
         self._deadline_seconds = None if remaining is None else engine.clock() + remaining
 
     async def run(self) -> None:
         """Returns when everything is told. However it ends, nothing is left in the engine."""
+        every: tuple[Continuation, ...] = ()
         try:
             opened = await self._begin()
+            self._reached("queue", self._began_seconds)
+            self._reached("tick", self._began_seconds + opened.timing.queue_seconds)
             every = going_on = continuations_of(opened, self._request, self._sampling)
             outputs: Sequence[Output] = [opened.output] * len(every)
             first = True
@@ -90,15 +96,24 @@ class Generation:
                 stepping = self._step(going_on)
                 await self._call.write(message)
                 if first:
+                    self._reached("first result", self._engine.clock())
                     self._told_first(self._engine.clock() - self._began_seconds)
                     first = False
                 outputs = _outputs(await stepping)
+            self._reached("publish", self._engine.clock())
             await self._tell_where_it_stands(message, opened, every)
             await self._call.write(message)
         finally:
             if self._open:
                 self._observer.happened(Happening.CONTINUATION_CUT_SHORT, len(self._open))
                 self._close(self._open)
+            if self._trace is not None:
+                facts = {"continuations": len(every), "steps": sum(len(each.steps) for each in every)}
+                self._trace.stages(self._stages, facts)
+
+    def _reached(self, stage: str, began_seconds: float) -> None:
+        if self._trace is not None:
+            self._stages.append(Stage(stage, began_seconds))
 
     async def _begin(self) -> OpenedSequences:
         answers = submit_together(

@@ -15,17 +15,18 @@ import grpc.aio
 from gatehouse_server.telemetry.call_trace import CallTrace, Traces, set_current_trace
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
 from gatehouse_server.transport.departure import Departure
+from gatehouse_server.transport.receiving import Receiving
 from gatehouse_server.transport.status import abort_with, code_name, end_trace
 
 _OURS = "gatehouse."
 
 Behaviour = Callable[[Any, Any], Any]
 
-_KINDS = {
-    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+_NAMES = {
+    (False, False): "unary_unary",
+    (False, True): "unary_stream",
+    (True, False): "stream_unary",
+    (True, True): "stream_stream",
 }
 
 
@@ -58,31 +59,42 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler of a call, wrapped.
 
-        A method that does not exist has none: gRPC answers and nothing is counted, so that a stranger cannot
-        invent values of labels.
+        A method that does not exist has none: gRPC answers, and it is counted without its name, so that a stranger
+        cannot invent values of labels.
         """
         handler = await continuation(handler_call_details)
         if handler is None:
+            self._metrics.unreadable("unknown_method")
             return handler
-        name, make = _KINDS[handler.request_streaming, handler.response_streaming]
+        name = _NAMES[handler.request_streaming, handler.response_streaming]
         behaviour: Behaviour = getattr(handler, name)
         method = handler_call_details.method.removeprefix("/")
+        receiving = Receiving(handler.request_deserializer, self._metrics)
         wrapped = (
-            self._yielding(behaviour, method)
+            self._yielding(behaviour, method, None if handler.request_streaming else receiving)
             if inspect.isasyncgenfunction(behaviour)
-            else self._returning(behaviour, method)
+            else self._returning(behaviour, method, None if handler.request_streaming else receiving)
+        )
+        # A call with one request is handled as one with many. gRPC would read the request before it calls us, and would
+        # not call when it is none, or too large.
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
         )
         return make(
             wrapped,
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=receiving.decoded if handler.request_streaming else None,
             response_serializer=handler.response_serializer,
         )
 
-    def _returning(self, behaviour: Behaviour, method: str) -> Behaviour:
+    def _returning(self, behaviour: Behaviour, method: str, receiving: Receiving | None) -> Behaviour:
         async def call(request: Any, context: Any) -> Any:
             began = self._began(method, context)
             cancelled = False
             try:
+                if receiving is not None:
+                    request = await receiving.only(context)
                 with self._open(method):
                     return await behaviour(request, context)
             except asyncio.CancelledError:
@@ -97,11 +109,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _yielding(self, behaviour: Behaviour, method: str) -> Behaviour:
+    def _yielding(self, behaviour: Behaviour, method: str, receiving: Receiving | None) -> Behaviour:
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             began = self._began(method, context)
             cancelled = False
             try:
+                if receiving is not None:
+                    request = await receiving.only(context)
                 with self._open(method):
                     async for response in behaviour(request, context):
                         yield response
