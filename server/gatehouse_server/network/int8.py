@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.kernel import PROOF_ROWS, Choice, is_row_independent
+from gatehouse_server.network.kernel import PROOF_ROWS, Choice, is_row_independent, with_few_row_counts
 from gatehouse_server.network.recording import is_recording
 
 _LEVELS = 127.0
@@ -62,6 +62,9 @@ class IntegerMultiplication:
         self.bytes = weights.nbytes
 
     def __call__(self, integers: Tensor) -> Tensor:
+        return with_few_row_counts(self._product, integers)
+
+    def _product(self, integers: Tensor) -> Tensor:
         sums = torch._int_mm(integers, self._weights)
         if is_recording():  # the recorder does not know views of another type
             return sums.float()

@@ -31,6 +31,8 @@ _LARGEST_PLAIN_SUM = 512
 PROOF_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 64, 129)
 _PROOF_SHIFT = 5
 _TILE_ROWS_OF_CPU = 16
+_FEW_ROWS = 128
+_ROW_STEP = 32
 TILE_ROWS_OF_GPU = 256
 """On a GPU a product of 256 rows takes hardly longer than one of a single row."""
 
@@ -71,6 +73,9 @@ class PackedKernel:
         self._linear_add: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.binary
 
     def product(self, x: Tensor) -> Tensor:
+        return with_few_row_counts(self._product, x)
+
+    def _product(self, x: Tensor) -> Tensor:
         if len(self._parts) == 1:
             return self._multiply(x)
         first = self._multiply(x[:, self._parts[0][0]])
@@ -155,6 +160,19 @@ class TiledKernel:
             if added.data_ptr() != part.data_ptr():
                 part.copy_(added[: part.shape[0]])
         return base
+
+
+def with_few_row_counts(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """product(x), computed with a few rows more if there are many.
+
+    oneDNN compiles a program for each number of rows that it meets, which takes about a millisecond and a third of a
+    megabyte, and keeps a thousand of them. Blocks of documents have any number of rows: they would always meet a new
+    one, push out those of others, and let memory grow for hours. What is recorded has few rows.
+    """
+    rows = 0 if is_recording() else x.shape[0]
+    if rows <= _FEW_ROWS or rows % _ROW_STEP == 0:
+        return product(x)
+    return product(_padded(x, rows + _ROW_STEP - rows % _ROW_STEP))[:rows]
 
 
 def _padded(matrix: Tensor, rows: int) -> Tensor:
