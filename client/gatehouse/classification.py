@@ -161,7 +161,10 @@ class ClassificationStream(Generic[ResultT]):
                 )
                 if self._closed or stop.is_set() or flight.all_sent():
                     return
-                request = flight.next_request()
+                try:
+                    request = flight.next_request()
+                except Exception as error:  # gRPC, which runs this, would keep it to itself
+                    self._failure, request = error, None
                 # Documents that cannot be put on the wire have a result already.
                 self._changed.notify_all()
             if request is not None:

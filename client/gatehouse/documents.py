@@ -31,6 +31,15 @@ class Document:
     def __post_init__(self) -> None:
         if sum(entry is not None for entry in (self.text, self.tokens, self.features)) != 1:
             raise TypeError(f"document {self.id!r}: give exactly one of text, tokens and features")
+        if not isinstance(self.id, str):
+            raise TypeError(
+                f"document {self.id!r}: its id is to be a str, not of type {type(self.id).__name__}"
+            )
+        if not isinstance(self.text, str | None):
+            kind = type(self.text).__name__
+            raise TypeError(
+                f"document {self.id!r}: text of type {kind}; a Document takes tokens and features, too"
+            )
 
 
 def of(entry: Document | tuple[str, str]) -> Document:

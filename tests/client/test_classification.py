@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from gatehouse import Document, errors
+from gatehouse.flight import Flight
 
 from tests.client.fake_offline import LABELS, TEXT_LIMIT
 from tests.client.fake_server import FakeServer
@@ -67,6 +68,26 @@ def test_a_failed_document_fails_alone(client: Any) -> None:
     assert (first.label, first.error, third.label) == ("plants", None, "stones")
     assert isinstance(second.error, errors.InvalidInputError)
     assert (second.label, second.score, second.scores) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"), [(("a", [5, 6]), "'a': text of type list"), ((7, "x"), "7: its id is to be a str")]
+)
+def test_a_document_of_another_type_is_told_at_once(client: Any, entry: Any, told: str) -> None:
+    """The caller's loop ends with an error that names the document, not after a long silence."""
+    with pytest.raises(TypeError, match=told):
+        list(client.classify([("first", "animals"), entry], model="topics"))
+
+
+def test_a_defect_in_what_sends_ends_the_loop(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong between the iterable and the connection is raised in the caller's loop."""
+
+    def broken(flight: Flight[Any]) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Flight, "next_request", broken)
+    with pytest.raises(ZeroDivisionError):
+        list(client.classify([("first", "animals")], model="topics"))
 
 
 def test_half_a_surrogate_pair_fails_alone(client: Any) -> None:

@@ -159,6 +159,8 @@ class ClassificationStream(Generic[ResultT]):
             await call.done_writing()
         except (grpc.RpcError, asyncio.InvalidStateError):
             pass  # The stream has ended; the reading side learns why.
+        except Exception as error:
+            await self._fail(error)
 
     async def _fail(self, error: Exception) -> None:
         async with self._changed:
