@@ -48,7 +48,7 @@ class Programs(Protocol):
     tile_rows: int
 
     def step(self, inputs: Ids | Floats, sources: Ids, targets: Ids) -> float:
-        """inputs (M,) or (M, N). Returns the sum of all new states, which tells whether they are finite."""
+        """inputs (M,) or (M, N). Returns a sum of all new states, which tells whether they are finite."""
         ...
 
     def read(self, rows: Ids, k: int, suppressed: Flags | None) -> Reading:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from gatehouse_server.engine.programs import (
     TickArithmetic,
     reading_of,
 )
+from gatehouse_server.engine.row_counts import Places, places_of
 from gatehouse_server.network.recording import NotRecordableError, record
 from gatehouse_server.network.spec import TokenInputSpec
 
@@ -33,6 +36,7 @@ _EXAMPLE_ROWS = 3
 _PROOF_ROWS = (1, 2, 33, TILE_ROWS)
 
 Call = Callable[..., Any]
+T = TypeVar("T", bound=np.generic)
 
 
 class RecordedPrograms:
@@ -57,16 +61,17 @@ class RecordedPrograms:
 
     def step(self, inputs: Ids | Floats, sources: Ids, targets: Ids) -> float:
         """See `Programs`."""
-        total = self._step(torch.from_numpy(inputs), torch.from_numpy(sources), torch.from_numpy(targets))
-        return float(total)
+        places = self._places(len(sources))
+        return float(self._step(*(_sent(array, places) for array in (inputs, sources, targets))))
 
     def read(self, rows: Ids, k: int, suppressed: Flags | None) -> Reading:
         """See `Programs`."""
         call = self._read.get((k, suppressed is not None))
         if call is None:
             return self._plain.read(rows, k, suppressed)
-        flags = () if suppressed is None else (torch.from_numpy(suppressed),)
-        return reading_of(call(torch.from_numpy(rows), *flags))
+        places = self._places(len(rows))
+        given = (rows,) if suppressed is None else (rows, suppressed)
+        return _first(len(rows), reading_of(call(*(_sent(array, places) for array in given))))
 
     def step_and_read(
         self, inputs: Ids | Floats, sources: Ids, targets: Ids, k: int, suppressed: Flags | None
@@ -75,11 +80,14 @@ class RecordedPrograms:
         call = self._both.get((k, suppressed is not None))
         if call is None:
             return self._plain.step_and_read(inputs, sources, targets, k, suppressed)
-        flags = () if suppressed is None else (torch.from_numpy(suppressed),)
-        total, *read = call(
-            torch.from_numpy(inputs), torch.from_numpy(sources), torch.from_numpy(targets), *flags
-        )
-        return float(total), reading_of(read)
+        places = self._places(len(sources))
+        given = (inputs, sources, targets) if suppressed is None else (inputs, sources, targets, suppressed)
+        total, *read = call(*(_sent(array, places) for array in given))
+        return float(total), _first(len(sources), reading_of(read))
+
+    def _places(self, rows: int) -> Places | None:
+        """Where the rows to be computed come from. One that is computed twice has to give the same bits twice."""
+        return places_of(rows) if self._arithmetic.network.reproducible else None
 
     def _record(self) -> None:
         arithmetic = self._arithmetic
@@ -108,16 +116,33 @@ class RecordedPrograms:
         for programs in (self._plain, self):
             for part, values in zip(table, states, strict=True):
                 part[: len(values)] = values
-            outcome: list[object] = [programs.step(inputs, sources, targets)]
+            outcome: list[object] = [math.isfinite(programs.step(inputs, sources, targets))]
             for k, leaves_out in self._read:
                 flags = suppressed if leaves_out else None
                 outcome += _bits(programs.read(targets, k, flags))
                 total, reading = programs.step_and_read(inputs, sources, targets, k, flags)
-                outcome += [total, *_bits(reading)]
+                outcome += [math.isfinite(total), *_bits(reading)]
             outcome += [part[: TILE_ROWS + 1].numpy().tobytes() for part in table]
             outcomes.append(outcome)
         if outcomes[0] != outcomes[1]:
             raise NotRecordableError(f"a recording gives other bits for {rows} rows")
+
+
+def _sent(array: npt.NDArray[T], places: Ids | None) -> Tensor:
+    """An argument with the rows to be computed. One computed twice leaves its state twice, in the same place."""
+    return torch.from_numpy(array if places is None else array[places])
+
+
+def _first(rows: int, reading: Reading) -> Reading:
+    """What was read of the first rows."""
+    if len(reading.ids) == rows:
+        return reading
+    return Reading(
+        values=reading.values[:rows],
+        ids=reading.ids[:rows],
+        normalizer=reading.normalizer[:rows],
+        logits=reading.logits[:rows],
+    )
 
 
 @contextmanager
