@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from deploy.objectives import OBJECTIVES, WINDOWS, Objective, Window
+from deploy.objectives import LEAST_OPERATIONS, OBJECTIVES, WINDOWS, Objective, Window
 
 Severity = Literal["page", "ticket"]
 _RUNBOOK: Final = "docs/operations.md"
@@ -44,7 +44,10 @@ def burning(objective: Objective, window: Window) -> Alert:
     limit = f"{window.factor:g} * {1 - objective.target:g}"
     return Alert(
         name=f"Gatehouse{objective.title}Burns{window.title}",
-        expression=f"{objective.recorded(window.long)} > {limit} and {objective.recorded(window.short)} > {limit}",
+        expression=(
+            f"{objective.recorded(window.long)} > {limit} and {objective.recorded(window.short)} > {limit} "
+            f"and on (job) sum by (job) (increase({objective.counted}[{window.short}])) >= {LEAST_OPERATIONS}"
+        ),
         hold=window.hold,
         severity=window.severity,
         summary=f"{objective.promise} is being missed",
@@ -111,7 +114,7 @@ _STATE: Final = (
         hold="5m",
         severity="ticket",
         summary="{{ $labels.instance }} has errors of its own",
-        description="Each has a line in the log with a correlation_id and a traceback.",
+        description="Each was told the correlation_id of a line in the log, with a traceback.",
     ),
 )
 _FULL: Final = (

@@ -9,7 +9,9 @@ _OWN_FAULTS = "INTERNAL|UNKNOWN|DATA_LOSS|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLIN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """`target` of operations are good. `ratio` is the expression for the share of bad ones, `{window}` its window."""
+    """`target` of operations are good. `ratio` is the expression for the share of bad ones, `{window}` its window, and
+    `counted` the counter of all.
+    """
 
     name: str
     title: str
@@ -17,6 +19,7 @@ class Objective:
     bad: str
     target: float
     ratio: str
+    counted: str
 
     def recorded(self, window: str) -> str:
         """The name under which the share of bad operations is recorded."""
@@ -38,6 +41,7 @@ OBJECTIVES: Final = (
             f'1 - sum by (job) (rate(gatehouse_result_seconds_bucket{_ONLINE}, le="0.05"}}[{{window}}])) '
             f"/ sum by (job) (rate(gatehouse_result_seconds_count{_ONLINE}}}[{{window}}]))"
         ),
+        counted=f"gatehouse_result_seconds_count{_ONLINE}}}",
     ),
     Objective(
         name="failed",
@@ -50,8 +54,13 @@ OBJECTIVES: Final = (
             "or 0 * sum by (job) (rate(gatehouse_operations_total[{window}]))) "
             "/ sum by (job) (rate(gatehouse_operations_total[{window}]))"
         ),
+        counted="gatehouse_operations_total",
     ),
 )
+
+
+LEAST_OPERATIONS: Final = 25
+"""Fewer within the short window wake nobody: of three operations at night, a slow one would be a third."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
