@@ -36,6 +36,8 @@ demo: $(SERVER) ## Start a server, suggest, classify, evaluate, show metrics, st
 	@PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh
 
 test: $(DEV) ## Run the tests
+	@# They start dozens of servers: compiled once, also where Python is told not to write what it compiles.
+	@$(BIN)/python -m compileall -q server client benchmarks
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 # --- Static checks ------------------------------------------------------------------------------------
