@@ -19,7 +19,7 @@ from gatehouse_server.models.registry import FailedModel, Registry
 from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.settings import Settings
 from gatehouse_server.transport.model_change import ModelChange
-from gatehouse_server.transport.model_changes import Loading
+from gatehouse_server.transport.model_loading import Loading
 
 _log = structlog.get_logger(__name__)
 

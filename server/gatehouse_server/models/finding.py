@@ -21,6 +21,12 @@ class FoundFolder:
     version: str
     path: Path
 
+    @classmethod
+    def of_path(cls, path: Path) -> FoundFolder:
+        """`path` as `<name>/<version>`. Links are not followed: one named after a version is that version."""
+        path = path.absolute()
+        return cls(name=path.parent.name, version=path.name, path=path)
+
     @property
     def key(self) -> str:
         """Name and version: `keyboard@1`."""

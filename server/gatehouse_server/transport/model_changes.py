@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,18 +17,16 @@ from gatehouse_server.errors import (
     ModelNotFound,
     ModelRequired,
 )
-from gatehouse_server.models.files import read_files
 from gatehouse_server.models.finding import FoundFolder
-from gatehouse_server.models.fingerprint import fingerprint
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import FailedModel, Registry
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.transducer import Transducer
-from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.operations import CountSessions, RetireModel, ServeModel
 from gatehouse_server.sessions.results import ModelServed, SessionCounts
 from gatehouse_server.transport.evicting import Evictor
 from gatehouse_server.transport.model_change import ModelChange
+from gatehouse_server.transport.model_loading import Loading
 
 _log = structlog.get_logger(__name__)
 
@@ -40,20 +38,6 @@ class Follower(Protocol):
 
     async def follow(self) -> None:
         """The registry is another one than before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
-    """How models come to be. All of it takes long, and is called in a thread of its own.
-
-    `find` lists the folders of models, `load` loads one, `make_hosted` makes what sessions run on; these raise
-    ModelFolderError. `tidy` is called after each change.
-    """
-
-    find: Callable[[], Sequence[FoundFolder]]
-    load: Callable[[Path], LoadedModel]
-    make_hosted: Callable[[LoadedModel], HostedModel]
-    tidy: Callable[[], None]
 
 
 class ModelChanges:
@@ -133,12 +117,10 @@ class ModelChanges:
 
     # --- Loading --------------------------------------------------------------------------------------
 
-    async def _load_by_hand(self, folder: Path) -> ModelChange:
-        path = _absolute(folder)
-        change = await self._serve_folder(
-            FoundFolder(name=path.parent.name, version=path.name, path=path), failing=True
-        )
-        self._by_hand[change.key] = path
+    async def _load_by_hand(self, path: Path) -> ModelChange:
+        folder = FoundFolder.of_path(path)
+        change = await self._serve_folder(folder, failing=True)
+        self._by_hand[change.key] = folder.path
         return change
 
     async def _serve_folder(self, folder: FoundFolder, *, failing: bool) -> ModelChange:
@@ -156,14 +138,16 @@ class ModelChanges:
     async def _served(self, folder: FoundFolder) -> ModelChange:
         began_seconds = time.perf_counter()
         folder.check()
-        content = await asyncio.to_thread(_fingerprint, folder.path)
+        content = await asyncio.to_thread(self._loading.fingerprint, folder.path)
         before = next((model for model in self._registry.models if model.key == folder.key), None)
         if before is not None and before.fingerprint == content:
             self._registry.forget_failure(folder.key)
             return ModelChange(key=folder.key, change="unchanged", fingerprint=content)
         leaving = (model for model in self._registry.leaving if model.key == folder.key)
         kept = [model for model in leaving if model.fingerprint == content]
-        model, hosted = (kept[0], None) if kept else await asyncio.to_thread(self._loaded, folder.path)
+        model, hosted = (
+            (kept[0], None) if kept else await asyncio.to_thread(self._loading.load_and_host, folder.path)
+        )
         self._networks[model.content_key] = model.transducer or model.network
         if before is not None and before.online:
             self._with_sessions.add(before)
@@ -179,15 +163,6 @@ class ModelChanges:
             load_seconds=time.perf_counter() - began_seconds,
         )
         return change if before is None else await self._leaves(before, change)
-
-    def _loaded(self, path: Path) -> tuple[LoadedModel, HostedModel | None]:
-        model = self._loading.load(path)
-        try:
-            return model, self._loading.make_hosted(model) if model.online else None
-        except (RuntimeError, MemoryError) as error:  # such as no room for its table of states
-            raise ModelFolderError(
-                path, f"sessions cannot run on it ({error})", "free memory, or unload another model"
-            ) from error
 
     # --- Unloading ------------------------------------------------------------------------------------
 
@@ -291,11 +266,3 @@ class ModelChanges:
             self._left(model.key)
         _log.info("model let go", model=model.key, fingerprint=model.fingerprint[:12])
         self._wake()
-
-
-def _absolute(folder: Path) -> Path:
-    return folder.absolute()  # not resolved: a link named after a version is that version
-
-
-def _fingerprint(path: Path) -> str:
-    return fingerprint(read_files(path))
