@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from gatehouse_server.app.options import choices, described_default
+from gatehouse_server.app.settings_loading import SettingsError, load_settings
 from gatehouse_server.settings import Settings, flag_of, variable_of
-from gatehouse_server.settings_loading import SettingsError, load_settings
 
 ROOT = Path(__file__).parent.parent
 

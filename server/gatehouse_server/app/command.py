@@ -11,8 +11,8 @@ import click
 
 from gatehouse_server.app.failure import EXIT_CANNOT_START, CannotStartError
 from gatehouse_server.app.options import given_settings, settings_options
+from gatehouse_server.app.settings_loading import CONFIG_VARIABLE, SettingsError, load_settings
 from gatehouse_server.settings import Settings
-from gatehouse_server.settings_loading import CONFIG_VARIABLE, SettingsError, load_settings
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})

@@ -15,19 +15,15 @@ from gatehouse_server.engine.torch_online import TorchOnlineBackend
 from gatehouse_server.errors import Draining, GatehouseError
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import Registry
-from gatehouse_server.sessions.copying import Copies
-from gatehouse_server.sessions.directory import Directory
 from gatehouse_server.sessions.hosted_model import HostedModel
-from gatehouse_server.sessions.hosting import Hosts, MakeBackend
+from gatehouse_server.sessions.hosting import MakeBackend
 from gatehouse_server.sessions.identifiers import Identifiers
 from gatehouse_server.sessions.incarnations import Incarnations
-from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.keeping import Keeping
 from gatehouse_server.sessions.keys import Keys
+from gatehouse_server.sessions.lane_parts import LaneParts
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.lines import Line, Lines
-from gatehouse_server.sessions.lost import LostSessions
-from gatehouse_server.sessions.making import Maker
 from gatehouse_server.sessions.model_desk import ModelDesk
 from gatehouse_server.sessions.operations import (
     DescribeResidents,
@@ -41,13 +37,9 @@ from gatehouse_server.sessions.operations import (
     Suggest,
     Write,
 )
-from gatehouse_server.sessions.performing import Performance
-from gatehouse_server.sessions.reception import Reception
 from gatehouse_server.sessions.refusals import note_refusal
-from gatehouse_server.sessions.residents import Residents
 from gatehouse_server.sessions.results import Durability
 from gatehouse_server.sessions.sealing import Sealer
-from gatehouse_server.sessions.sequences import Sequences
 from gatehouse_server.stores.worker import StoreWorker
 
 _USES = frozenset((Write, RefusedWrite, Suggest, ForkSession, ExportSession, OpenSequences))
@@ -90,92 +82,33 @@ class SessionLane:
         self._clock = clock
         self._worker = worker
         self._ran = ran
-        keeping = keeping or Keeping()
         secret = secret or secrets.token_bytes(32)
+        identifiers = Identifiers(secret)
         under_way: dict[str, Line] = {}
-        self._hosts = Hosts(
-            registry,
+        parts = LaneParts(
+            registry=registry,
             limits=limits,
             batching=batching,
             observer=observer,
-            clock=clock,
-            backend_of=backend_of,
-        )
-        self._residents = Residents(
-            hosts=self._hosts,
-            limits=limits,
-            stores=worker is not None,
-            stores_tapes=keeping.keeps_tapes,
-            busy=under_way,
-            note=lambda session_id: self._keeper.note(session_id),
-            clock=clock,
-            wall_clock=wall_clock,
-        )
-        self._keeper = Keeper(
             worker=worker,
-            residents=self._residents,
-            hosts=self._hosts,
-            keeping=keeping,
-            limits=limits,
-            observer=observer,
-            clock=clock,
-            wall_clock=wall_clock,
-        )
-        lost = LostSessions(
-            most=limits.remembered_lost_sessions, seconds=limits.remembered_lost_seconds, clock=clock
-        )
-        reception = self._reception = Reception(
-            hosts=self._hosts,
-            residents=self._residents,
-            keeper=self._keeper,
-            lost=lost,
-            limits=limits,
-            observer=observer,
-            clock=clock,
-        )
-        identifiers = Identifiers(secret)
-        maker = Maker(
-            hosts=self._hosts,
-            residents=self._residents,
-            keeper=self._keeper,
-            lost=lost,
-            reception=reception,
+            keeping=keeping or Keeping(),
+            incarnations=incarnations or Incarnations(),
             identifiers=identifiers,
-            new_incarnation=incarnations or Incarnations(),
-            limits=limits,
-            observer=observer,
-        )
-        self._directory = Directory(
-            residents=self._residents,
-            keeper=self._keeper,
-            reception=reception,
-            limits=limits,
+            sealer=Sealer(export_key or secret),
+            busy=under_way,
+            backend_of=backend_of,
             clock=clock,
             wall_clock=wall_clock,
         )
-        self._sequences = Sequences(
-            hosts=self._hosts, reception=reception, keeper=self._keeper, limits=limits, observer=observer
-        )
-        performance = Performance(
-            reception=reception,
-            maker=maker,
-            copies=Copies(
-                hosts=self._hosts,
-                reception=reception,
-                maker=maker,
-                identifiers=identifiers,
-                sealer=Sealer(export_key or secret),
-                observer=observer,
-            ),
-            directory=self._directory,
-            sequences=self._sequences,
-            hosts=self._hosts,
-            keeper=self._keeper,
-            observer=observer,
-        )
+        self._hosts = parts.hosts
+        self._residents = parts.residents
+        self._keeper = parts.keeper
+        self._reception = parts.reception
+        self._directory = parts.directory
+        self._sequences = parts.sequences
         self._lines = Lines(
             under_way,
-            starts=performance.starts,
+            starts=parts.performance.starts,
             ended=self._ended,
             make_room=self._residents.make_room,
             clock=clock,
