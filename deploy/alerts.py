@@ -7,6 +7,8 @@ from deploy.objectives import LEAST_OPERATIONS, OBJECTIVES, WINDOWS, Objective, 
 
 Severity = Literal["page", "ticket"]
 _RUNBOOK: Final = "docs/operations.md"
+_INTERNAL: Final = 'gatehouse_operations_total{code="INTERNAL"}'
+_OFFLINE_CALLS: Final = 'sum by (job, instance) (gatehouse_requests_in_flight{method=~".*OfflineService.*"})'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,8 @@ _STATE: Final = (
     ),
     Alert(
         name="GatehouseNotReady",
-        expression="gatehouse_ready == 0 and gatehouse_healthy == 1",
+        # The most of two minutes: a process that ends while it loads, again and again, is not seen at every scrape.
+        expression="max_over_time(gatehouse_ready[2m]) == 0 and max_over_time(gatehouse_healthy[2m]) == 1",
         hold="5m",
         severity="page",
         summary="{{ $labels.instance }} has not been ready for five minutes",
@@ -106,14 +109,20 @@ _STATE: Final = (
         hold="2m",
         severity="ticket",
         summary="{{ $labels.model }}@{{ $labels.version }} could not be loaded",
-        description="{{ $labels.instance }} serves without it. `gatehouse models list` tells why, in one line.",
+        description=(
+            "{{ $labels.instance }} serves without it, or with what it had of it before. `gatehouse models list` tells "
+            "why, in one line."
+        ),
     ),
     Alert(
         name="GatehouseInternalErrors",
-        expression='sum by (job, instance) (rate(gatehouse_operations_total{code="INTERNAL"}[5m])) > 0',
-        hold="5m",
+        # Each is a defect, the first one too: its series begins with it, and has no increase yet.
+        expression=(
+            f"sum by (job, instance) (({_INTERNAL} unless {_INTERNAL} offset 1h) or increase({_INTERNAL}[1h])) > 0"
+        ),
+        hold="0m",
         severity="ticket",
-        summary="{{ $labels.instance }} has errors of its own",
+        summary="{{ $labels.instance }} had errors of its own in the last hour",
         description="Each was told the correlation_id of a line in the log, with a traceback.",
     ),
 )
@@ -128,16 +137,19 @@ _FULL: Final = (
     ),
     Alert(
         name="GatehouseRefuses",
-        expression="sum by (job, instance, reason) (rate(gatehouse_refused_total[5m])) > 0",
-        hold="2m",
+        # For five minutes, not once in five minutes: of a short burst the budget of failures tells, if it is large.
+        expression="sum by (job, instance, reason) (rate(gatehouse_refused_total[2m])) > 0",
+        hold="5m",
         severity="page",
         summary="{{ $labels.instance }} refuses work: {{ $labels.reason }}",
         description="{{ $value | humanize }} operations a second are refused.",
     ),
     Alert(
         name="GatehouseSessionsNearlyFull",
+        # As the server counts: those in memory, or those of the store, whichever are more.
         expression=(
-            "max by (job, instance) (gatehouse_sessions_by_tier) / on (job, instance) "
+            'max by (job, instance) (sum without (tier) (gatehouse_sessions_by_tier{tier!="store"}) '
+            'or gatehouse_sessions_by_tier{tier="store"}) / on (job, instance) '
             'gatehouse_sessions_capacity{tier="total"} > 0.9'
         ),
         hold="10m",
@@ -169,10 +181,10 @@ _FULL: Final = (
     ),
     Alert(
         name="GatehouseOfflineStalled",
+        # A server that never finished one has no series of them.
         expression=(
-            "sum by (job, instance) (rate(gatehouse_offline_documents_total[10m])) == 0 "
-            'and on (job, instance) sum by (job, instance) (gatehouse_requests_in_flight{method=~".*OfflineService.*"})'
-            " > 0 and on (job, instance) gatehouse_queue_depth > 0"
+            f"(sum by (job, instance) (rate(gatehouse_offline_documents_total[10m])) or 0 * {_OFFLINE_CALLS}) == 0 "
+            f"and on (job, instance) {_OFFLINE_CALLS} > 0 and on (job, instance) gatehouse_queue_depth > 0"
         ),
         hold="10m",
         severity="ticket",
@@ -186,13 +198,14 @@ _STORE: Final = (
         expression="gatehouse_store_lag_seconds > 5",
         hold="1m",
         severity="page",
-        summary="{{ $labels.instance }} has not stored anything for {{ $value | humanizeDuration }}",
+        summary="{{ $labels.instance }} has a change that was not stored for {{ $value | humanizeDuration }}",
         description="A crash now loses what was written since. Beyond --max-store-lag-seconds writes are refused.",
     ),
     Alert(
         name="GatehouseStoreFails",
-        expression="sum by (job, instance, call) (rate(gatehouse_store_failures_total[5m])) > 0",
-        hold="2m",
+        # For five minutes: a store that was away for a moment, as when Redis fails over, has lost nothing.
+        expression="sum by (job, instance, call) (rate(gatehouse_store_failures_total[2m])) > 0",
+        hold="5m",
         severity="page",
         summary="The state store of {{ $labels.instance }} fails: {{ $labels.call }}",
         description="Sessions that rest in the store cannot be woken; in sync mode writes fail.",

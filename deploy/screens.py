@@ -399,7 +399,8 @@ FULL: Final = Screen(
             description="Sessions as a share of those that may be. When it is full, new ones are refused.",
             queries=(
                 Query(
-                    f"max by (instance) (gatehouse_sessions_by_tier{{{_HERE}}}) "
+                    f'max by (instance) (sum without (tier) (gatehouse_sessions_by_tier{{{_HERE}, tier!="store"}}) '
+                    f'or gatehouse_sessions_by_tier{{{_HERE}, tier="store"}}) '
                     f'/ on (instance) gatehouse_sessions_capacity{{{_HERE}, tier="total"}}',
                     "{{instance}}",
                 ),

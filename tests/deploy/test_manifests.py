@@ -85,11 +85,31 @@ def test_what_is_set_is_a_setting(overlay: Path) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
 def test_there_is_time_to_leave(overlay: Path) -> None:
-    """Kubernetes waits longer than the pause before the stop, the grace period and the last storing take."""
+    """Kubernetes waits longer than the delay, the grace period and what the page for operators adds to them take."""
     pod = _workload(overlay)["spec"]["template"]["spec"]
-    pause = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+    environment = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+    delay = int(environment["GATEHOUSE_DRAIN_DELAY_SECONDS"])
     grace = Settings.model_fields["drain_grace_seconds"].default
-    assert pod["terminationGracePeriodSeconds"] >= pause + grace + 10 + 5
+    assert delay
+    assert pod["terminationGracePeriodSeconds"] >= delay + grace + 30
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_the_service_does_not_set_the_port(overlay: Path) -> None:
+    """Kubernetes tells pods of a service named `gatehouse` by GATEHOUSE_PORT, an address, unless it is told not to."""
+    services = {each["metadata"]["name"] for each in resources(overlay) if each["kind"] == "Service"}
+    assert "gatehouse" in services
+    assert _workload(overlay)["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_only_what_a_restart_mends_restarts(overlay: Path) -> None:
+    """Start-up and liveness ask whether it lives, readiness whether it should get work."""
+    (container,) = _workload(overlay)["spec"]["template"]["spec"]["containers"]
+    asked = {
+        kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
+    }
+    assert asked == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 
 
 def test_compose_names_files_that_are_there() -> None:
