@@ -13,6 +13,7 @@ from gatehouse.document_calls import DocumentCalls
 from gatehouse.generation import Generation
 from gatehouse.ledger import Ledger
 from gatehouse.models import Model
+from gatehouse.patience import allowed_seconds
 from gatehouse.results import Suggestions
 from gatehouse.session import Session
 from gatehouse.stream import Stream
@@ -31,7 +32,7 @@ class Client(DocumentCalls):
 
     def __init__(self, target: str, *, timeout_seconds: float = 10.0) -> None:
         self.target = target
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = allowed_seconds(timeout_seconds)
         self._channel = grpc.insecure_channel(target, options=channel.channel_options())
         self._online = online_pb2_grpc.OnlineServiceStub(self._channel)
         self._offline = offline_pb2_grpc.OfflineServiceStub(self._channel)
@@ -46,7 +47,9 @@ class Client(DocumentCalls):
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; calls under way end with UnavailableError. Sessions live on."""
+        """Closes the connection; calls under way end with UnavailableError, later ones raise
+        ValueError. Sessions live on.
+        """
         self._channel.close()
 
     def suggest(
@@ -223,4 +226,4 @@ class Client(DocumentCalls):
         )
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)

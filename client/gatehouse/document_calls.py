@@ -10,6 +10,7 @@ from gatehouse.classification import ClassificationStream
 from gatehouse.conversation import READING, TRANSDUCING
 from gatehouse.documents import Document
 from gatehouse.flight import Flight
+from gatehouse.patience import allowed_seconds
 from gatehouse.results import DocumentResult
 from gatehouse.transductions import Transduction
 from gatehouse.v1 import offline_pb2
@@ -152,7 +153,7 @@ class DocumentCalls:
             self._offline.Transduce,
             flight,
             connect_seconds=self._timeout_seconds,
-            silence_seconds=timeout_seconds,
+            silence_seconds=allowed_seconds(timeout_seconds),
         )
         return stream.results(documents)
 
@@ -188,7 +189,7 @@ class DocumentCalls:
                 activations=activations,
             ),
         )
-        seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        seconds = self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)
         response = calls.call(self._offline.Classify, request, seconds)
         return tuple(decoding.document_result(result) for result in response.results)
 
@@ -206,6 +207,6 @@ class DocumentCalls:
             self._offline.ClassifyStream,
             flight,
             connect_seconds=self._timeout_seconds,
-            silence_seconds=timeout_seconds,
+            silence_seconds=allowed_seconds(timeout_seconds),
         )
         return stream.results(source)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatehouse import requests
@@ -43,11 +44,18 @@ class Document:
 
 
 def of(entry: Document | tuple[str, str]) -> Document:
-    """A document as callers hand it over: itself, or a pair of id and text."""
+    """A document as callers hand it over: itself, or a pair of id and text. TypeError for anything else."""
     if isinstance(entry, Document):
         return entry
-    document_id, text = entry
-    return Document(document_id, text)
+    # A text of two characters, and a dict with two keys, would pass for a pair.
+    if not isinstance(entry, (str, bytes, Mapping)):
+        try:
+            document_id, text = entry
+        except (TypeError, ValueError):
+            pass
+        else:
+            return Document(document_id, text)
+    raise TypeError(f"a document is a pair (id, text) or a Document, not {reprlib.repr(entry)}")
 
 
 def parts(document: Document, part_bytes: int = PART_BYTES) -> list[offline_pb2.Document]:
@@ -62,7 +70,7 @@ def parts(document: Document, part_bytes: int = PART_BYTES) -> list[offline_pb2.
             _part(document.id, content, number, more=number < len(contents) - 1)
             for number, content in enumerate(contents)
         ]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         field = (
             "text" if document.text is not None else "tokens" if document.tokens is not None else "features"
         )

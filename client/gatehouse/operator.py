@@ -12,6 +12,7 @@ import grpc
 from gatehouse import calls, channel, decoding, failures, operator_decoding
 from gatehouse.errors import DeadlineExceededError, SessionEvictedError
 from gatehouse.model_change import ModelChange, Unloading
+from gatehouse.patience import allowed_seconds
 from gatehouse.results import SessionLine
 from gatehouse.server_status import ServerStatus
 from gatehouse.v1 import admin_pb2, admin_pb2_grpc
@@ -29,7 +30,7 @@ class Operator:
 
     def __init__(self, target: str, *, timeout_seconds: float = 10.0) -> None:
         self.target = target
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = allowed_seconds(timeout_seconds)
         self._channel = grpc.insecure_channel(target, options=channel.channel_options())
         self._stub = admin_pb2_grpc.AdminServiceStub(self._channel)
 
@@ -42,7 +43,7 @@ class Operator:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; calls under way end with UnavailableError."""
+        """Closes the connection; calls under way end with UnavailableError. Later ones raise ValueError."""
         self._channel.close()
 
     def list_sessions(
@@ -86,7 +87,7 @@ class Operator:
         when the folder has a defect.
         """
         request = admin_pb2.LoadModelRequest(folder=folder)
-        response = calls.call(self._stub.LoadModel, request, timeout_seconds)
+        response = calls.call(self._stub.LoadModel, request, self._seconds(timeout_seconds))
         return operator_decoding.model_change(response.change)
 
     def unload_model(
@@ -97,7 +98,7 @@ class Operator:
         ModelNotFoundError when there is none, PreconditionError when the server must not be without it.
         """
         request = admin_pb2.UnloadModelRequest(model=model, force=force)
-        response = calls.call(self._stub.UnloadModel, request, timeout_seconds)
+        response = calls.call(self._stub.UnloadModel, request, self._seconds(timeout_seconds))
         return Unloading(
             change=operator_decoding.model_change(response.change),
             evicted_sessions=response.evicted_sessions,
@@ -105,7 +106,9 @@ class Operator:
 
     def reload_models(self, *, timeout_seconds: float = LOADING_SECONDS) -> tuple[ModelChange, ...]:
         """Has the server look at the folders of its models again, and load, replace and unload; what became of each."""
-        response = calls.call(self._stub.ReloadModels, admin_pb2.ReloadModelsRequest(), timeout_seconds)
+        response = calls.call(
+            self._stub.ReloadModels, admin_pb2.ReloadModelsRequest(), self._seconds(timeout_seconds)
+        )
         return tuple(map(operator_decoding.model_change, response.changes))
 
     def status(self, *, timeout_seconds: float | None = None) -> ServerStatus:
@@ -114,7 +117,7 @@ class Operator:
         return operator_decoding.server_status(calls.call(self._stub.GetStatus, request, seconds))
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)
 
 
 def _next(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _SHORTEST_ATTEMPT_SECONDS = 1.0
+# Some thirty years; what gRPC takes for a time long past is not far above.
+_LONGEST_TIMEOUT_SECONDS = 1e9
 
 
 def pauses() -> Iterator[float]:
@@ -17,6 +19,16 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause * random.uniform(0.75, 1.25)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def allowed_seconds(timeout_seconds: float) -> float:
+    """A timeout as it is. ValueError when it is no deadline: gRPC takes infinity for a time that has passed."""
+    if not timeout_seconds <= _LONGEST_TIMEOUT_SECONDS:
+        raise ValueError(
+            f"a timeout of {timeout_seconds} seconds; there is no call without a deadline, so give one, "
+            f"{_LONGEST_TIMEOUT_SECONDS:,.0f} at most"
+        )
+    return timeout_seconds
 
 
 class Deadline:

@@ -28,7 +28,12 @@ def suggest(
     exclude: Iterable[str],
     extra_words: Iterable[str],
 ) -> online_pb2.TextSuggestion:
-    """A suggestion."""
+    """A suggestion. TypeError for words that are one string."""
+    for name, words in (("exclude", exclude), ("extra_words", extra_words)):
+        if isinstance(words, str):
+            raise TypeError(
+                f"{name} is several words, as [{words!r}], not a string, whose letters would be taken"
+            )
     return online_pb2.TextSuggestion(
         session_id=session or "",
         model=model or "",

@@ -11,7 +11,7 @@ from gatehouse.calls import call, delete_session, insist
 from gatehouse.delivery import Delivery, explained
 from gatehouse.errors import GatehouseError, SessionNotFoundError
 from gatehouse.ledger import Ledger
-from gatehouse.patience import Deadline
+from gatehouse.patience import Deadline, allowed_seconds
 from gatehouse.results import SessionState, WriteResult
 from gatehouse.resumptions import Resumptions
 from gatehouse.v1 import online_pb2, online_pb2_grpc
@@ -117,9 +117,10 @@ class Session:
             hidden=hidden,
             activations=activations,
         )
+        seconds = self._seconds(timeout_seconds)
         with self._turn:
             self._ledger.draft(at=at, text=text, tokens=tokens, features=features, outputs=outputs)
-            return self._send(timeout_seconds)
+            return self._send(seconds)
 
     def append(
         self,
@@ -160,9 +161,10 @@ class Session:
     ) -> WriteResult:
         """Returns to the state that the session had at a position. `k`, `vector` and `hidden` ask as in `write`."""
         outputs = requests.outputs(k=k, every_step=False, scores=False, vector=vector, hidden=hidden)
+        seconds = self._seconds(timeout_seconds)
         with self._turn:
             self._ledger.draft(at=to, text=None, tokens=None, features=None, outputs=outputs, empty=True)
-            return self._send(timeout_seconds)
+            return self._send(seconds)
 
     def start_over(
         self,
@@ -178,7 +180,7 @@ class Session:
     def repeat(self, *, timeout_seconds: float | None = None) -> WriteResult:
         """Sends the unanswered write again. RuntimeError when there is none."""
         with self._turn:
-            return self._send(timeout_seconds)
+            return self._send(self._seconds(timeout_seconds))
 
     def refresh(self, *, timeout_seconds: float | None = None) -> SessionState:
         """Looks where the session stands on the server, and goes on from there. An unanswered write is
@@ -200,8 +202,8 @@ class Session:
         with self._turn:
             delete_session(self._stub, self.id, self._seconds(timeout_seconds))
 
-    def _send(self, timeout_seconds: float | None) -> WriteResult:
-        delivery = Delivery(self._ledger, Deadline(self._seconds(timeout_seconds)))
+    def _send(self, timeout_seconds: float) -> WriteResult:
+        delivery = Delivery(self._ledger, Deadline(timeout_seconds))
         while delivery.answer is None:
             try:
                 result = self._carry(delivery.next_write(), delivery.attempt_seconds())
@@ -214,4 +216,4 @@ class Session:
         return delivery.answer
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)

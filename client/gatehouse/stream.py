@@ -16,6 +16,7 @@ from gatehouse.calls import ResponseStream, call, insist
 from gatehouse.errors import DeadlineExceededError
 from gatehouse.exchange import Exchange, broken
 from gatehouse.ledger import Ledger
+from gatehouse.patience import allowed_seconds
 from gatehouse.results import Suggestions
 from gatehouse.session import Session
 from gatehouse.trace_context import trace_context
@@ -125,7 +126,7 @@ class Stream:
                 with self._changed:
                     self._exchange.forget(tag)
         if result is None:
-            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s")
+            raise DeadlineExceededError("no answer in time")
         if result.HasField("status"):
             raise failures.from_status(result.status)
         return result
@@ -167,7 +168,7 @@ class Stream:
             answer.give(broken(status))
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)
 
 
 class _Answer:

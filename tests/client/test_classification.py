@@ -79,6 +79,15 @@ def test_a_document_of_another_type_is_told_at_once(client: Any, entry: Any, tol
         list(client.classify([("first", "animals"), entry], model="topics"))
 
 
+@pytest.mark.parametrize("entry", ["ab", "animals", b"ab", {"id": "1", "text": "animals"}, ("1",), 5, None])
+def test_what_is_no_document_is_refused(client: Any, entry: Any) -> None:
+    """A text of two characters, or a row with two columns, does not pass for a pair of id and text."""
+    with pytest.raises(TypeError, match="a document is a pair"):
+        list(client.classify([entry], model="topics"))
+    with pytest.raises(TypeError, match="a document is a pair"):
+        client.classify_batch([entry], model="topics")
+
+
 def test_a_defect_in_what_sends_ends_the_loop(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong between the iterable and the connection is raised in the caller's loop."""
 

@@ -161,3 +161,29 @@ def test_a_closed_client_refuses_calls(client: Any) -> None:
     client.close()
     with pytest.raises(Exception, match=r"(?i)closed|shutdown|unavailable"):
         client.list_models()
+
+
+def test_words_in_one_string_are_refused(client: Any) -> None:
+    """A string where several words belong would be taken letter by letter."""
+    for option in ("exclude", "extra_words"):
+        with pytest.raises(TypeError, match=option):
+            client.suggest("how ", **{option: "are"})
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e30])
+def test_a_timeout_that_is_no_deadline_is_refused(client: Any, seconds: float) -> None:
+    """gRPC takes infinity for a time long past: the call would fail at once, and be repeated without end."""
+    keyboard = client.session("keyboard")
+    for ask in (
+        lambda: client.list_models(timeout_seconds=seconds),
+        lambda: client.suggest("how ", timeout_seconds=seconds),
+        lambda: keyboard.append(text="how", timeout_seconds=seconds),
+        lambda: client.stream().suggest("how ", timeout_seconds=seconds),
+        lambda: client.classify_batch([("1", "animals")], model="topics", timeout_seconds=seconds),
+        lambda: list(client.classify([("1", "animals")], model="topics", timeout_seconds=seconds)),
+        lambda: list(client.generate("how", model="keyboard", timeout_seconds=seconds)),
+        lambda: Client("localhost:50051", timeout_seconds=seconds),
+    ):
+        with pytest.raises(ValueError, match="no call without a deadline"):
+            ask()
+    assert keyboard.append(text="how").revision == 1, "nothing is left unanswered that was never sent"

@@ -49,14 +49,15 @@ def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
 
 
 def test_a_target_that_is_none_is_told() -> None:
-    """A target without a port is refused with an example."""
-    result = run("suggest", "x", "--target", "localhost")
-    assert result.exit_code == 2
-    assert "as localhost:50051" in result.stderr
+    """A target without a port, or an address as browsers have them, is refused with an example."""
+    for target in ("localhost", "http://localhost:50051"):
+        result = run("suggest", "x", "--target", target)
+        assert result.exit_code == 2
+        assert "as localhost:50051" in result.stderr
 
 
 def test_text_that_is_not_utf_8_is_told(server: FakeServer) -> None:
-    """Bytes that are no text end in one line, not in a traceback."""
-    result = run("suggest", stdin=b"\xff\xfe\n", target=server.target)
-    assert result.exit_code == 2
-    assert result.stderr == "Error: the text is not valid UTF-8; convert it first\n"
+    """Bytes that are no text end it in one line that names theirs, in any locale; those before it are answered."""
+    result = run("suggest", stdin=b"how \nare \xff\nhow \n", target=server.target)
+    assert (result.exit_code, result.stdout.count("\n")) == (2, 1)
+    assert result.stderr == "Error: standard input, line 2: not valid UTF-8; convert it first\n"

@@ -63,6 +63,12 @@ def test_each_line_of_a_pipe_gives_a_line(target: str) -> None:
     assert "'fail': text: bad" in result.stderr
 
 
+def test_a_line_of_a_pipe_that_is_not_utf_8_fails_alone(target: str) -> None:
+    """In whatever locale; the lines around it have their outputs."""
+    result = run("transduce", stdin=b"may\n\xff\njune\n", target=target)
+    assert (result.exit_code, result.stdout) == (1, "yam\n\nenuj\n")
+
+
 def test_documents_of_files_give_json(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `gatehouse classify` reads them, with their ids; failed ones go into their own file."""
     monkeypatch.chdir(tmp_path)

@@ -20,8 +20,10 @@ from gatehouse.command.models import models
 from gatehouse.command.predict import predict
 from gatehouse.command.score import score
 from gatehouse.command.sessions import sessions
+from gatehouse.command.status import status
 from gatehouse.command.suggest import suggest
 from gatehouse.command.tag import tag
+from gatehouse.command.transduce import transduce
 from gatehouse.operator import Operator
 from google.rpc import error_details_pb2, status_pb2
 
@@ -38,8 +40,10 @@ _DOCS = Path(__file__).parents[2] / "docs"
         encode,
         score,
         predict,
+        transduce,
         evaluate,
         inspect,
+        status,
         *models.commands.values(),
         *sessions.commands.values(),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from gatehouse.conversation import READING
 from gatehouse.documents import PART_BYTES, Document, parts
+from gatehouse.errors import InvalidInputError
 from gatehouse.flight import Flight
 from gatehouse.results import DocumentResult
 from gatehouse.v1 import offline_pb2
@@ -152,3 +153,9 @@ def test_large_results_are_taken_before_more_are_read(in_order: bool) -> None:
     for _ in range(2):
         flight.take()
     assert flight.may_settle()
+
+
+def test_a_number_that_no_float_holds_fails_its_document() -> None:
+    """A whole number beyond all floats is a document's error, not the end of the stream."""
+    with pytest.raises(InvalidInputError, match="features: cannot be sent"):
+        parts(Document("a", features=[[10**400]]))

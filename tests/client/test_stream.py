@@ -67,6 +67,28 @@ def test_a_closed_stream_takes_nothing(client: Any) -> None:
         stream.suggest("how ")
 
 
+def test_an_operation_on_a_stream_of_a_closed_client_fails_at_once(client: Any) -> None:
+    """It is told that the client is closed, and does not wait for its deadline."""
+    stream = client.stream()
+    client.close()
+    with pytest.raises(Exception, match=r"(?i)closed"):
+        stream.suggest("how ")
+
+
+async def test_what_no_repetition_mends_ends_the_operation(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect in reading a stream, as that of a client of another event loop, is raised and not waited out."""
+
+    def claim(self: object, tag: int) -> None:
+        raise RuntimeError("attached to a different loop")
+
+    monkeypatch.setattr("gatehouse.exchange.Exchange.claim", claim)
+    async with aio.Client(server.target) as client, client.stream() as stream:
+        with pytest.raises(RuntimeError, match="different loop"):
+            await stream.suggest("how ")
+
+
 async def test_operations_that_wait_go_into_one_message(server: FakeServer) -> None:
     """64 tasks that write at the same time need far fewer than 64 messages."""
     async with aio.Client(server.target) as client, client.stream() as stream:

@@ -16,6 +16,7 @@ from gatehouse.aio.session import Session
 from gatehouse.aio.stream import Stream
 from gatehouse.ledger import Ledger
 from gatehouse.models import Model
+from gatehouse.patience import allowed_seconds
 from gatehouse.results import Suggestions
 from gatehouse.v1 import model_pb2, model_pb2_grpc, offline_pb2_grpc, online_pb2, online_pb2_grpc
 
@@ -28,12 +29,12 @@ class Client(DocumentCalls):
 
     Nothing is sent before the first call. `timeout_seconds` is the deadline of calls that bring none of their
     own. Failures are raised as the exceptions of `gatehouse.errors`. Tasks of one event loop may share a
-    client.
+    client; make it in a coroutine, so that it is that loop's.
     """
 
     def __init__(self, target: str, *, timeout_seconds: float = 10.0) -> None:
         self.target = target
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = allowed_seconds(timeout_seconds)
         self._channel = aio.insecure_channel(target, options=channel.channel_options())
         self._online = online_pb2_grpc.OnlineServiceStub(self._channel)
         self._offline = offline_pb2_grpc.OfflineServiceStub(self._channel)
@@ -48,7 +49,9 @@ class Client(DocumentCalls):
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection; calls under way end with UnavailableError. Sessions live on."""
+        """Closes the connection; calls under way end with UnavailableError, later ones raise
+        `grpc.aio.UsageError`. Sessions live on.
+        """
         await self._channel.close()
 
     async def suggest(
@@ -228,4 +231,4 @@ class Client(DocumentCalls):
         )
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)

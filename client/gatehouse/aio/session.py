@@ -10,7 +10,7 @@ from gatehouse.aio.calls import call, delete_session, insist
 from gatehouse.delivery import Delivery, explained
 from gatehouse.errors import GatehouseError, SessionNotFoundError
 from gatehouse.ledger import Ledger
-from gatehouse.patience import Deadline
+from gatehouse.patience import Deadline, allowed_seconds
 from gatehouse.results import SessionState, WriteResult
 from gatehouse.resumptions import Resumptions
 from gatehouse.v1 import online_pb2, online_pb2_grpc
@@ -116,9 +116,10 @@ class Session:
             hidden=hidden,
             activations=activations,
         )
+        seconds = self._seconds(timeout_seconds)
         async with self._turn:
             self._ledger.draft(at=at, text=text, tokens=tokens, features=features, outputs=outputs)
-            return await self._send(timeout_seconds)
+            return await self._send(seconds)
 
     async def append(
         self,
@@ -159,9 +160,10 @@ class Session:
     ) -> WriteResult:
         """Returns to the state that the session had at a position. `k`, `vector` and `hidden` ask as in `write`."""
         outputs = requests.outputs(k=k, every_step=False, scores=False, vector=vector, hidden=hidden)
+        seconds = self._seconds(timeout_seconds)
         async with self._turn:
             self._ledger.draft(at=to, text=None, tokens=None, features=None, outputs=outputs, empty=True)
-            return await self._send(timeout_seconds)
+            return await self._send(seconds)
 
     async def start_over(
         self,
@@ -177,7 +179,7 @@ class Session:
     async def repeat(self, *, timeout_seconds: float | None = None) -> WriteResult:
         """Sends the unanswered write again. RuntimeError when there is none."""
         async with self._turn:
-            return await self._send(timeout_seconds)
+            return await self._send(self._seconds(timeout_seconds))
 
     async def refresh(self, *, timeout_seconds: float | None = None) -> SessionState:
         """Looks where the session stands on the server, and goes on from there. An unanswered write is
@@ -199,8 +201,8 @@ class Session:
         async with self._turn:
             await delete_session(self._stub, self.id, self._seconds(timeout_seconds))
 
-    async def _send(self, timeout_seconds: float | None) -> WriteResult:
-        delivery = Delivery(self._ledger, Deadline(self._seconds(timeout_seconds)))
+    async def _send(self, timeout_seconds: float) -> WriteResult:
+        delivery = Delivery(self._ledger, Deadline(timeout_seconds))
         while delivery.answer is None:
             try:
                 result = await self._carry(delivery.next_write(), delivery.attempt_seconds())
@@ -213,4 +215,4 @@ class Session:
         return delivery.answer
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)

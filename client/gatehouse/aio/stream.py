@@ -18,6 +18,7 @@ from gatehouse.aio.session import Session
 from gatehouse.errors import DeadlineExceededError
 from gatehouse.exchange import Exchange, broken
 from gatehouse.ledger import Ledger
+from gatehouse.patience import allowed_seconds
 from gatehouse.results import Suggestions
 from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2, online_pb2_grpc
@@ -121,9 +122,11 @@ class Stream:
             raise RuntimeError("the stream is closed")
         loop = asyncio.get_running_loop()
         future: _Answer = loop.create_future()
-        tag = self._exchange.submit(operation, timeout_seconds, future)
         if self._line is None or self._line.done():
-            self._line = asyncio.create_task(self._run(), name="gatehouse-stream")
+            # Made here, so that whoever asks is told at once when the client is closed.
+            call = self._stub.Stream(metadata=self._metadata)
+            self._line = asyncio.create_task(self._run(call), name="gatehouse-stream")
+        tag = self._exchange.submit(operation, timeout_seconds, future)
         self._changed.set()
         # A plain timer: `asyncio.timeout` costs several times as much, and this runs once for each write.
         expiry = loop.call_later(timeout_seconds, _settle, future, None)
@@ -133,14 +136,15 @@ class Stream:
             expiry.cancel()
             self._exchange.forget(tag)
         if result is None:
-            raise DeadlineExceededError(f"no answer within {timeout_seconds:.3g} s")
+            raise DeadlineExceededError("no answer in time")
         if result.HasField("status"):
             raise failures.from_status(result.status)
         return result
 
-    async def _run(self) -> None:
+    async def _run(
+        self, call: aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
+    ) -> None:
         """One opening of the stream, until it ends. Whoever then has no answer is told so."""
-        call = self._stub.Stream(metadata=self._metadata)
         sender = asyncio.create_task(self._send(call))
         status = status_pb2.Status()
         try:
@@ -152,6 +156,11 @@ class Stream:
                         _settle(future, result)
         except grpc.RpcError as error:
             status = failures.status_of(error)
+        except Exception as error:
+            # No repetition mends it, as with a client that was made for another event loop: whoever waits is told.
+            for future in self._exchange.abandon():
+                if not future.done():
+                    future.set_exception(error)
         finally:
             self._line = None
             sender.cancel()
@@ -173,7 +182,7 @@ class Stream:
             pass  # The stream has ended; the reading side learns why.
 
     def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)
 
 
 def _settle(future: _Answer, result: online_pb2.StreamResult | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gatehouse.command.count import Count
 from gatehouse.command.document_run import Reading, Run, document_command, kind_of, shortest
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 @document_command
 @click.option("--model", metavar="NAME", default="topics", show_default=True, help="The model.")
-@click.option(
-    "-k", "k", type=click.IntRange(min=1), help="How many labels to write, best first. Default: all."
-)
+@click.option("-k", "k", type=Count(), help="How many labels to write, best first. Default: all.")
 def classify(run: Run, model: str, k: int | None) -> Reading[DocumentResult]:
     """Classify the documents in FILEs: .jsonl, .tsv, .csv (with a header), .txt (a document a line), each
     also .gz, or - for standard input.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gatehouse.command.failed_documents import FailedDocuments
 from gatehouse.command.files import InputFile
 from gatehouse.command.progress import Progress
-from gatehouse.command.rows import TEXT_COLUMNS, BadRow, Row, pick_column, rows
+from gatehouse.command.rows import TEXT_COLUMNS, BadRow, Row, is_unicode, pick_column, rows
 from gatehouse.documents import Document
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class DocumentReader:
         value = row.fields[pick_column(row, self._id_column, ("id",), "--id")]
         if not isinstance(value, (str, int)):
             raise BadRow(row.line, "the id is neither text nor a whole number")
+        if isinstance(value, str) and not is_unicode(value):
+            raise BadRow(row.line, "the id is not valid UTF-8")
         return value
 
     def _place(self, file: str, line: int) -> object:

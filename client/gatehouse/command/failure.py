@@ -45,6 +45,8 @@ def failures_told(target: str, *, flag: str = "--target") -> Iterator[None]:
     except GatehouseError as error:
         raise Failure(sentence(error, target, flag)) from error
     except UnicodeError as error:
+        if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+            raise  # it is the output that cannot have it
         raise Failure("the text is not valid UTF-8; convert it first") from error
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ class InputFile:
 
     def __init__(self, path: str, file_format: str | None, *, standard_input_format: str) -> None:
         self.path = path
-        self.name = "standard input" if path == "-" else path
+        # A name of bytes that are not UTF-8 would end the output that it is written to.
+        self.name = "standard input" if path == "-" else os.fsencode(path).decode(errors="replace")
         self.size_bytes: int | None = None
         if path == "-":
             self.format = file_format or standard_input_format
@@ -35,6 +37,11 @@ class InputFile:
             self.format = file_format or _format_of(path)
             self.size_bytes = _readable_size(path)
         self._raw: BinaryIO | None = None
+
+    @property
+    def can_be_read_twice(self) -> bool:
+        """False for pipes and devices, standard input among them."""
+        return self.size_bytes is not None
 
     @property
     def bytes_read(self) -> int:
@@ -108,10 +115,12 @@ def _readable_size(path: str) -> int | None:
         raise Failure(f"{path}: no such file")
     if file.is_dir():
         raise Failure(f"{path}: is a folder; name the files in it")
+    if not file.is_file():
+        # Pipes and devices have no size to compare progress with, and whoever opens one twice loses what was in it.
+        return None
     try:
         with file.open("rb"):
             pass
     except OSError as error:
         raise Failure(f"{path}: cannot be opened: {error.strerror}") from error
-    # Pipes and devices have no size to compare progress with.
-    return file.stat().st_size if file.is_file() else None
+    return file.stat().st_size

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gatehouse.command.count import Count
 from gatehouse.command.failure import Failure, failures_told
 from gatehouse.command.target import target_option
 
@@ -24,16 +25,14 @@ _TIMEOUT_SECONDS = 60.0
 @click.argument("text", required=False)
 @click.option("--model", metavar="NAME", help="The model. Default: keyboard, or the session's.")
 @click.option("--session", metavar="ID", help="Go on from this session, which stays where it is.")
-@click.option("--max-steps", type=click.IntRange(min=1), help="How many tokens at most. Default: 32.")
-@click.option(
-    "--alternatives", type=click.IntRange(min=1), default=1, show_default=True, help="How many continuations."
-)
+@click.option("--max-steps", type=Count(), help="How many tokens at most. Default: 32.")
+@click.option("--alternatives", type=Count(), default=1, show_default=True, help="How many continuations.")
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),
     help="Draw tokens: below 1 more often likely ones, above 1 more often others. Default: the likeliest each time.",
 )
-@click.option("--top-k", type=click.IntRange(min=1), help="Draw from so many likeliest tokens.")
+@click.option("--top-k", type=Count(), help="Draw from so many likeliest tokens.")
 @click.option(
     "--top-p",
     type=click.FloatRange(min=0, max=1, min_open=True),

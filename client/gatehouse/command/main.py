@@ -71,6 +71,14 @@ class Commands(OpenGroup):
             ctx.exit(BROKEN_PIPE)
 
 
+def _open_what_is_closed() -> None:
+    """A service manager may start us without standard streams, which Python then has None for."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115  # as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
 def _forget_standard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -87,6 +95,7 @@ def main() -> NoReturn:
     """The entry point of the installed command."""
     # gRPC's own log lines would end up between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _open_what_is_closed()
     try:
         code = gatehouse.main(prog_name="gatehouse", standalone_mode=False)
     except click.ClickException as error:
@@ -97,6 +106,13 @@ def main() -> NoReturn:
         where = error.filename or "the output"
         click.echo(f"Error: cannot write {where}: {error.strerror or error}", err=True)
         _forget_standard_output()
+        sys.exit(COULD_NOT_RUN)
+    except UnicodeEncodeError as error:
+        character = error.object[error.start]
+        click.echo(
+            f"Error: standard output is {error.encoding}, which has no {character!a}; set PYTHONIOENCODING=utf-8",
+            err=True,
+        )
         sys.exit(COULD_NOT_RUN)
     except click.Abort:
         sys.exit(INTERRUPTED)

@@ -30,11 +30,8 @@ class Row:
             raise BadRow(self.line, f"no value in the column {column!r}")
         if not isinstance(value, str):
             raise BadRow(self.line, f"the value of {column!r} is not text")
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise BadRow(self.line, "not valid UTF-8") from None
+        if not is_unicode(value):
+            raise BadRow(self.line, "not valid UTF-8")
         return value
 
 
@@ -45,6 +42,17 @@ class BadRow(Exception):
         super().__init__(reason)
         self.line = line
         self.reason = reason
+
+
+def is_unicode(value: str) -> bool:
+    """False for a text with half of a surrogate pair in it, as bytes that are not UTF-8 are read."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def rows(file: InputFile) -> Iterator[Row | BadRow]:
@@ -76,8 +84,8 @@ def pick_column(row: Row, wanted: str | None, usual: Sequence[str], option: str)
 
 
 def check_columns(file: InputFile, wanted: str | None, usual: Sequence[str], option: str) -> None:
-    """Failure when a table lacks a column, before anything is done. Standard input cannot be read twice."""
-    if file.path == "-" or file.format == "jsonl":
+    """Failure when a table lacks a column, before anything is done; of a pipe, when its first row is read."""
+    if not file.can_be_read_twice or file.format == "jsonl":
         return
     for row in rows(file):
         if isinstance(row, Row):

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gatehouse.command.count import Count
 from gatehouse.command.failure import Failure, failures_told
+from gatehouse.command.files import InputFile
+from gatehouse.command.rows import is_unicode
 from gatehouse.command.target import target_option
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ _ANSWER_TIMEOUT_SECONDS = 3.0
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("-k", "k", type=click.IntRange(min=1), default=3, show_default=True, help="How many words.")
+@click.option("-k", "k", type=Count(), default=3, show_default=True, help="How many words.")
 @click.option(
     "--session", metavar="ID", help="The session to use; made when there is none. Default: a new one."
 )
@@ -67,7 +70,10 @@ def suggest(
             if session is None and not as_json:
                 client.delete_session(answer.session)
             return
-        for line in sys.stdin:
+        source = InputFile("-", "txt", standard_input_format="txt")
+        for number, line in enumerate(source.lines(), start=1):
+            if not is_unicode(line):
+                raise Failure(f"{source.name}, line {number}: not valid UTF-8; convert it first")
             answer = ask(client, line.rstrip("\r\n"))
             # A line is a text of its own. In one session a line that begins as the last one ended would be
             # taken for its continuation.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gatehouse.command.count import Count
 from gatehouse.command.document_run import Reading, Run, document_command, kind_of, shortest
 from gatehouse.command.step_records import step_records
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "-k",
     "k",
-    type=click.IntRange(min=1),
+    type=Count(),
     default=1,
     show_default=True,
     help="How many labels to write of each step.",

@@ -14,7 +14,8 @@ _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:")
 
 def _check(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if value.startswith(_SCHEMES) or (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+    is_port = colon and port.isdecimal() and 0 < int(port) < 65536
+    if value.startswith(_SCHEMES) or (host and "/" not in host and is_port):
         return value
     raise click.BadParameter(f"{value!r} is not HOST:PORT, as {parameter.get_default(ctx)}")
 

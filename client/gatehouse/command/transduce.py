@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gatehouse.command.count import Count
 from gatehouse.command.document_run import Reading, Run, document_options, kind_of, run_documents
 from gatehouse.command.failure import ALL_GOOD, SOME_FAILED, Failure, failures_told
+from gatehouse.command.files import InputFile
 
 if TYPE_CHECKING:
     from gatehouse.client import Client
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="NAME", default="dates", show_default=True, help="The model.")
 @click.option(
     "--beam-size",
-    type=click.IntRange(min=1),
+    type=Count(),
     default=1,
     show_default=True,
     help="How many hypotheses to follow. 1 takes the likeliest token each time.",
@@ -39,14 +41,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--alternatives",
-    type=click.IntRange(min=1),
+    type=Count(),
     default=1,
     show_default=True,
     help="How many of the best outputs to write.",
 )
 @click.option(
     "--max-output-steps",
-    type=click.IntRange(min=1),
+    type=Count(),
     help="Most tokens of an output. Default: the server's limit.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Of texts: print JSON, one object a line.")
@@ -113,7 +115,8 @@ def _transduce_texts(target: str, texts: tuple[str, ...], options: dict[str, Any
             yield str(number), line
 
     code = ALL_GOOD
-    lines = texts or (line.rstrip("\r\n") for line in sys.stdin)
+    standard_input = InputFile("-", "txt", standard_input_format="txt")
+    lines = texts or (line.rstrip("\r\n") for line in standard_input.lines())
     with failures_told(target), Client(target) as client:
         described = client.get_model(options["model"])
         refusal = _refusal(described)
