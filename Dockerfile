@@ -3,7 +3,8 @@
 #   docker build -t gatehouse .                                  what PyPI's torch brings: on Linux, CUDA
 #   docker build -t gatehouse --build-arg TORCH_INDEX=... .      another build of torch, a small one for CPU say;
 #                                                                pytorch.org/get-started/locally lists the addresses
-#   docker run -p 127.0.0.1:50051:50051 -p 127.0.0.1:8080:8080 gatehouse          with `--gpus all` for a GPU
+#   docker run --stop-timeout 60 -p 127.0.0.1:50051:50051 -p 127.0.0.1:8080:8080 gatehouse     `--gpus all` for a GPU
+#                                                                60 seconds to finish and store what runs; Docker gives 10
 #
 # Options of `gatehouse serve` follow the image's name; every setting is an environment variable too.
 # Builds of torch for CUDA bring its libraries along, so the base image needs Python and nothing else.
@@ -24,12 +25,14 @@ RUN python -m venv /opt/gatehouse \
 
 FROM ${BASE} AS serve
 COPY --from=build /opt/gatehouse /opt/gatehouse
-# Inside a container only the published ports can be reached, so listening on every address is safe here;
-# on a host the default is loopback.
+# From outside only the published ports can be reached; containers of the same network, and pods, reach all of them. On a
+# host the default is loopback.
 ENV PATH="/opt/gatehouse/bin:${PATH}" \
     PYTHONUNBUFFERED=1 \
     GATEHOUSE_HOST=0.0.0.0 \
     GATEHOUSE_HTTP_HOST=0.0.0.0
+# A volume mounted here belongs to the server, as SQLite needs it: GATEHOUSE_STATE_STORE=sqlite:/data/sessions.db
+RUN install --directory --owner 10001 --group 10001 /data
 USER 10001:10001
 # The operators' port listens on the container's loopback: `docker exec CONTAINER gatehouse sessions list`.
 EXPOSE 50051 8080

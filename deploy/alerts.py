@@ -7,7 +7,6 @@ from deploy.objectives import LEAST_OPERATIONS, OBJECTIVES, WINDOWS, Objective, 
 
 Severity = Literal["page", "ticket"]
 _RUNBOOK: Final = "docs/operations.md"
-_INTERNAL: Final = 'gatehouse_operations_total{code="INTERNAL"}'
 _OFFLINE_CALLS: Final = 'sum by (job, instance) (gatehouse_requests_in_flight{method=~".*OfflineService.*"})'
 
 
@@ -84,7 +83,7 @@ _STATE: Final = (
         hold="1m",
         severity="page",
         summary="{{ $labels.instance }} computes nothing any more",
-        description="Its engine has failed, or one turn of it does not end. Only a restart helps.",
+        description="A turn of its engine does not end. Only a restart helps.",
     ),
     Alert(
         name="GatehouseNotReady",
@@ -116,10 +115,8 @@ _STATE: Final = (
     ),
     Alert(
         name="GatehouseInternalErrors",
-        # Each is a defect, the first one too: its series begins with it, and has no increase yet.
-        expression=(
-            f"sum by (job, instance) (({_INTERNAL} unless {_INTERNAL} offset 1h) or increase({_INTERNAL}[1h])) > 0"
-        ),
+        # Each is a defect, a single one too.
+        expression='sum by (job, instance) (increase(gatehouse_operations_total{code="INTERNAL"}[1h])) > 0',
         hold="0m",
         severity="ticket",
         summary="{{ $labels.instance }} had errors of its own in the last hour",
@@ -129,10 +126,10 @@ _STATE: Final = (
 _FULL: Final = (
     Alert(
         name="GatehouseQueueFilling",
-        expression="gatehouse_queue_depth / gatehouse_queue_capacity > 0.8",
+        expression="gatehouse_queue_depth / on (job, instance) group_left gatehouse_queue_capacity > 0.8",
         hold="2m",
         severity="page",
-        summary="The queue of {{ $labels.instance }} is {{ $value | humanizePercentage }} full",
+        summary="The {{ $labels.lane }} queue of {{ $labels.instance }} is {{ $value | humanizePercentage }} full",
         description="Beyond its capacity, operations are refused with RESOURCE_EXHAUSTED.",
     ),
     Alert(
@@ -184,7 +181,8 @@ _FULL: Final = (
         # A server that never finished one has no series of them.
         expression=(
             f"(sum by (job, instance) (rate(gatehouse_offline_documents_total[10m])) or 0 * {_OFFLINE_CALLS}) == 0 "
-            f"and on (job, instance) {_OFFLINE_CALLS} > 0 and on (job, instance) gatehouse_queue_depth > 0"
+            f"and on (job, instance) {_OFFLINE_CALLS} > 0 "
+            'and on (job, instance) gatehouse_queue_depth{lane="offline"} > 0'
         ),
         hold="10m",
         severity="ticket",

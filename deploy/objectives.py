@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from gatehouse_server.telemetry.request_metrics import OWN_FAULTS
+
 _ONLINE = '{operation=~"write|suggest"'
-_OWN_FAULTS = "INTERNAL|UNKNOWN|DATA_LOSS|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED"
+_OWN_FAULTS = "|".join(OWN_FAULTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

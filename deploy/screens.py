@@ -110,7 +110,7 @@ UP: Final = Screen(
         Panel(
             title="Operations by outcome",
             description="Answered operations a second by the code of their answer. OK should be nearly all.",
-            queries=(Query(_rate("gatehouse_operations_total", _HERE, "code"), "{{code}}"),),
+            queries=(Query(_rate("gatehouse_operations_total", _HERE, "code") + " > 0", "{{code}}"),),
             unit="ops",
             stacked=True,
         ),
@@ -122,7 +122,7 @@ UP: Final = Screen(
             ),
             queries=(
                 Query(
-                    _rate("gatehouse_operations_total", f'{_HERE}, code!="OK"', "operation, code"),
+                    _rate("gatehouse_operations_total", f'{_HERE}, code!="OK"', "operation, code") + " > 0",
                     "{{operation}} {{code}}",
                 ),
             ),
@@ -294,10 +294,15 @@ FULL: Final = Screen(
     panels=(
         Panel(
             title="Queue",
-            description="Unanswered operations, as a share of what is allowed. When it is full, work is refused.",
+            description=(
+                "Unanswered operations (online) and documents (offline), each as a share of what is allowed. When one "
+                "is full, such work is refused."
+            ),
             queries=(
                 Query(
-                    f"gatehouse_queue_depth{{{_HERE}}} / gatehouse_queue_capacity{{{_HERE}}}", "{{instance}}"
+                    f"gatehouse_queue_depth{{{_HERE}}} / on (job, instance) group_left "
+                    f"gatehouse_queue_capacity{{{_HERE}}}",
+                    "{{instance}} {{lane}}",
                 ),
             ),
             unit="percentunit",

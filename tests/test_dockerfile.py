@@ -102,7 +102,7 @@ def test_what_is_copied_is_enough_to_build(tmp_path: Path) -> None:
 
 def test_only_the_server_is_installed_at_pinned_versions() -> None:
     """Neither development tools nor unpinned versions get into the image."""
-    (run,) = of("RUN")
+    (run,) = of("RUN", "build")
     assert "'.[server,otel]'" in run.rest
     assert "[dev]" not in run.rest
     assert run.rest.count("--constraint constraints.txt") == run.rest.count(" pip install ")
@@ -111,7 +111,7 @@ def test_only_the_server_is_installed_at_pinned_versions() -> None:
 
 def test_every_command_exists() -> None:
     """What RUN calls is the base image's Python or that of the environment it has just made."""
-    (run,) = of("RUN")
+    (run,) = of("RUN", "build")
     environments = re.findall(r"python -m venv (\S+)", run.rest)
     commands = {part.split()[0] for part in run.rest.split(" && ")}
     assert commands <= OF_THE_BASE_IMAGE | {f"{folder}/bin/python" for folder in environments}
@@ -139,6 +139,15 @@ def test_the_user_is_a_number_and_not_root() -> None:
     assert int(gid) > 0
     keywords = [each.keyword for each in instructions() if each.stage == "serve"]
     assert keywords.index("USER") < keywords.index("ENTRYPOINT")
+
+
+def test_the_user_owns_the_folder_for_a_volume() -> None:
+    """A volume that Docker makes takes the owner of the folder that it is mounted on; SQLite writes there."""
+    (run,) = of("RUN", "serve")
+    words = shlex.split(run.rest)
+    (user,) = of("USER", "serve")
+    assert (words[0], words[-1]) == ("install", "/data")
+    assert f"{words[words.index('--owner') + 1]}:{words[words.index('--group') + 1]}" == user.rest
 
 
 @pytest.fixture

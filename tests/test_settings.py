@@ -37,6 +37,13 @@ def test_flags_count_before_environment_before_file(monkeypatch: pytest.MonkeyPa
     assert (settings.port, settings.http_port, settings.max_sessions, settings.threads) == (3, 2, 1, 1)
 
 
+def test_the_address_that_kubernetes_sets_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service named `gatehouse` sets GATEHOUSE_PORT in the pods beside it."""
+    monkeypatch.setenv("GATEHOUSE_PORT", "tcp://10.0.0.1:50051")
+    assert failure().endswith("give the pod `enableServiceLinks: false`")
+    assert "Kubernetes" not in failure(port="abc")
+
+
 def test_the_file_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """GATEHOUSE_CONFIG does what --config does."""
     file = tmp_path / "gatehouse.toml"

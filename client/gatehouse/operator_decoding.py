@@ -57,6 +57,7 @@ def server_status(message: admin_pb2.GetStatusResponse) -> ServerStatus:
             for each in message.operations
         ),
         queued=message.queued,
+        queued_documents=message.queued_documents,
         queue_capacity=message.queue_capacity,
         open_calls=message.open_calls,
         live_sessions=message.live_sessions,

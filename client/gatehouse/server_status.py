@@ -65,6 +65,7 @@ class ServerStatus:
     batch_documents: float
     operations: tuple[OperationStatus, ...]
     queued: int
+    queued_documents: int
     queue_capacity: int
     open_calls: int
     live_sessions: int

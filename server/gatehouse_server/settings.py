@@ -159,7 +159,8 @@ class Settings(BaseSettings):
     )
 
     max_queued_operations: Count = Field(
-        default=16_384, description="Operations and documents of all calls that may wait for an answer."
+        default=16_384,
+        description="Operations of all calls that may wait for an answer, and as many documents.",
     )
     max_operations_in_flight_per_stream: Count = Field(
         default=1024,

@@ -166,7 +166,7 @@ def test_a_second_signal_ends_at_once(server: Server) -> None:
     with grpc.insecure_channel(serving["grpc"]) as channel:
         offline = offline_pb2_grpc.OfflineServiceStub(channel)
         calling = offline.Classify.future(OFFLINE.ClassifyRequest(model="topics", documents=long))
-        while b"\ngatehouse_queue_depth 0.0" in page(serving["http"], "/metrics")[1]:
+        while b'\ngatehouse_queue_depth{lane="offline"} 0.0' in page(serving["http"], "/metrics")[1]:
             assert not calling.done()
         server.process.send_signal(signal.SIGTERM)
         server.until("draining")

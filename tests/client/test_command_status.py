@@ -41,6 +41,7 @@ BUSY = admin_pb2.GetStatusResponse(
         ),
     ],
     queued=70,
+    queued_documents=1_200,
     queue_capacity=16_384,
     open_calls=1,
     live_sessions=9_000,
@@ -81,7 +82,7 @@ NOT READY  model keyboard: required, and not among the models
 WARNING    state_store: fails: no answer
 
 last 10 s  12,346 steps/s, 31.2 sessions a tick; 210.5 documents/s, 12.5 a batch
-queue      70 of 16,384 operations wait; 1 open call
+queue      70 operations and 1,200 documents wait, of 16,384 each; 1 open call
              answers/s   failed/s        p50        p99
 write         12,000.5        0.5    2.10 ms      14 ms
 document         210.5        0.0     400 ms     2.00 s

@@ -71,6 +71,13 @@ class Inbox:
             return [outcome for answers in self.deliveries for _, outcome in answers]
 
 
+@dataclass(frozen=True)
+class OtherQuestion:
+    """Work of another lane."""
+
+    number: int
+
+
 def make_engine(lane, inbox, **settings):
     """An engine with one lane, started."""
     engine = Engine(lanes={Question: lane}, observer=SilentObserver(), deliver=inbox.deliver, **settings)
@@ -112,6 +119,44 @@ def test_a_full_queue_refuses_and_says_when_to_try_again():
     engine.submit(ticket(5))
     assert inbox.outcomes(4)[-1] == 5
     assert engine.stop(30)
+
+
+def test_a_lane_whose_queue_is_full_does_not_fill_the_other_ones():
+    """A flood of documents must not have sessions refused."""
+    flooded, quiet, inbox = GatedLane(is_open=False), GatedLane(), Inbox()
+    engine = Engine(
+        lanes={Question: flooded, OtherQuestion: quiet},
+        observer=SilentObserver(),
+        deliver=inbox.deliver,
+        max_queued=2,
+    )
+    engine.start()
+    engine.submit_all([ticket(0), ticket(1)])
+    other = [
+        Ticket(operation=OtherQuestion(number), sink=None, tag=number, received_seconds=0.0)
+        for number in (10, 11, 12)
+    ]
+    engine.submit_all(other[:2])
+    for full in (ticket(2), other[2]):
+        with pytest.raises(Overloaded):
+            engine.submit(full)
+    assert [engine.unanswered_by(lane) for lane in (flooded, quiet)] == [2, 2]
+    flooded.gate.set()
+    assert sorted(inbox.outcomes(4)) == [0, 1, 10, 11]
+    assert engine.unanswered == 0
+    assert engine.stop(30)
+
+
+def test_it_can_be_seen_where_a_turn_stands_still():
+    """From another thread; an engine that has ended stands nowhere."""
+    lane, inbox = GatedLane(is_open=False), Inbox()
+    engine = make_engine(lane, inbox)
+    engine.submit(ticket(0))
+    assert lane.running.wait(30)
+    assert "self.gate.wait" in engine.stack()
+    lane.gate.set()
+    assert engine.stop(30)
+    assert engine.stack() == ""
 
 
 def test_what_has_begun_is_taken_until_the_thread_ends():

@@ -31,7 +31,8 @@ EMPTY = {
     'gatehouse_state_bytes{"host"}': 0.0,
     'gatehouse_sessions_active{"keyboard","1"}': 0.0,
     "gatehouse_continuations_active": 0.0,
-    "gatehouse_queue_depth": 0.0,
+    'gatehouse_queue_depth{"online"}': 0.0,
+    'gatehouse_queue_depth{"offline"}': 0.0,
     "gatehouse_store_unsaved_sessions": 0.0,
 }
 

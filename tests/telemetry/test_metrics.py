@@ -128,7 +128,7 @@ def test_every_happening_has_a_series(happening: Happening) -> None:
 def test_fill_models_and_build_are_told(metrics: Metrics) -> None:
     """Gauges tell the present; a model that failed to load is a 1."""
     value = metrics.registry.get_sample_value
-    metrics.engine.queue_depth = lambda: 5
+    metrics.engine.queue_depth = lambda: {"online": 5, "offline": 2}
     assert value("gatehouse_sessions_active", KEYBOARD) == 3
     assert value("gatehouse_state_bytes", {"tier": "live"}) == 1536
     assert value("gatehouse_state_bytes", {"tier": "host"}) == 700
@@ -136,7 +136,7 @@ def test_fill_models_and_build_are_told(metrics: Metrics) -> None:
     assert tiers == [2, 1, 5]
     assert value("gatehouse_store_unsaved_sessions") == 1
     assert value("gatehouse_store_lag_seconds") == 0.25
-    assert value("gatehouse_queue_depth") == 5
+    assert [value("gatehouse_queue_depth", {"lane": lane}) for lane in ("online", "offline")] == [5, 2]
     assert value("gatehouse_model_failed", {"model": "topics", "version": "2"}) == 1
     assert value("gatehouse_model_failed", KEYBOARD) == 0
     assert cast(float, value("gatehouse_model_load_seconds", KEYBOARD)) > 0

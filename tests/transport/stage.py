@@ -82,6 +82,7 @@ STATUS = ServerStatus(
         ),
     ),
     queued=7,
+    queued_documents=11,
     queue_capacity=16384,
     open_calls=5,
     live_sessions=3,

@@ -13,15 +13,17 @@ from gatehouse.v1 import online_pb2
 from gatehouse_server.engine.loop import Answers, Engine, deliver_to_sinks
 from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.policy import OnlineBatching
+from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
 from gatehouse_server.errors import Draining, Overloaded
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.operations import ListResidents
 from gatehouse_server.sessions.sampling import Sampling
 from gatehouse_server.transport.generation import Generation
 
-from tests.sessions.desk import Counts
+from tests.sessions.desk import Counts, NoSink
 from tests.sessions.generating import request
 
 DRAWN = Sampling(temperature=1000.0, seed=3)
@@ -240,4 +242,9 @@ async def test_a_full_queue_refuses_what_is_new_alone(registry: Registry) -> Non
         await running
         await on.until_nothing_is_left()
         with pytest.raises(Overloaded):
-            on.engine.submit_all([None, None])  # type: ignore[list-item]  # refused before anybody looks at them
+            on.engine.submit_all(
+                [
+                    Ticket(operation=ListResidents(), sink=NoSink(), tag=tag, received_seconds=0.0)
+                    for tag in range(2)
+                ]
+            )

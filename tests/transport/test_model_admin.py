@@ -116,7 +116,8 @@ async def test_the_status_arrives_whole(registry: Registry) -> None:
     assert (told.steps_per_second, told.batch_sessions, told.window.seconds) == (1234.5, 3.5, 10)
     (write,) = told.operations
     assert (write.operation, write.p99.ToMicroseconds()) == ("write", 12_300)
-    assert (told.queued, told.open_calls, told.live_sessions, told.stored_sessions) == (7, 5, 3, 9)
+    assert (told.queued, told.queued_documents, told.open_calls) == (7, 11, 5)
+    assert (told.live_sessions, told.stored_sessions) == (3, 9)
     assert (told.store.kind, told.store.durability, told.store.lag.ToMilliseconds()) == (
         "sqlite",
         "async",

@@ -63,7 +63,8 @@ def _load(told: ServerStatus) -> Iterator[str]:
         offline += f", {told.batch_documents:.1f} a batch"
     yield f"last {told.window_seconds:.0f} s".ljust(11) + f"{online}; {offline}"
     yield (
-        f"queue      {told.queued:,} of {told.queue_capacity:,} operations wait; "
+        f"queue      {_counted(told.queued, 'operation')} and {_counted(told.queued_documents, 'document')} wait, "
+        f"of {told.queue_capacity:,} each; "
         f"{_counted(told.open_calls, 'open call')}"
     )
     if told.operations:

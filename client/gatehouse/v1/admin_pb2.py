@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gatehouse/v1/admin.proto\x12\x0cgatehouse.v1\x1a\x1agatehouse/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x10LoadModelRequest\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\">\n\x11LoadModelResponse\x12)\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.ModelChange\"2\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"Z\n\x13UnloadModelResponse\x12)\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.ModelChange\x12\x18\n\x10\x65victed_sessions\x18\x02 \x01(\x03\"\x15\n\x13ReloadModelsRequest\"B\n\x14ReloadModelsResponse\x12*\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x19.gatehouse.v1.ModelChange\"\xbb\x01\n\x0bModelChange\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.gatehouse.v1.ModelChangeKind\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0f\n\x07problem\x18\x04 \x01(\t\x12\x18\n\x10leaving_sessions\x18\x05 \x01(\x03\x12\x30\n\rload_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetStatusRequest\"\xd1\x06\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x31\n\rserving_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x08problems\x18\x05 \x03(\x0b\x32-.gatehouse.v1.GetStatusResponse.ProblemsEntry\x12?\n\x08warnings\x18\x06 \x03(\x0b\x32-.gatehouse.v1.GetStatusResponse.WarningsEntry\x12)\n\x06window\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10steps_per_second\x18\x08 \x01(\x01\x12\x1c\n\x14\x64ocuments_per_second\x18\t \x01(\x01\x12\x16\n\x0e\x62\x61tch_sessions\x18\n \x01(\x01\x12\x17\n\x0f\x62\x61tch_documents\x18\x0b \x01(\x01\x12\x31\n\noperations\x18\x0c \x03(\x0b\x32\x1d.gatehouse.v1.OperationStatus\x12\x0e\n\x06queued\x18\r \x01(\x03\x12\x16\n\x0equeue_capacity\x18\x0e \x01(\x03\x12\x12\n\nopen_calls\x18\x0f \x01(\x03\x12\x15\n\rlive_sessions\x18\x10 \x01(\x03\x12\x1e\n\x16live_sessions_capacity\x18\x11 \x01(\x03\x12\x17\n\x0fpacked_sessions\x18\x12 \x01(\x03\x12\x17\n\x0fstored_sessions\x18\x13 \x01(\x03\x12\x19\n\x11sessions_capacity\x18\x14 \x01(\x03\x12\x15\n\rsession_bytes\x18\x15 \x01(\x03\x12(\n\x05store\x18\x16 \x01(\x0b\x32\x19.gatehouse.v1.StoreStatus\x12-\n\x06models\x18\x17 \x03(\x0b\x32\x1d.gatehouse.v1.ModelStatusLine\x1a/\n\rProblemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rWarningsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\x0fOperationStatus\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x12\n\nper_second\x18\x02 \x01(\x01\x12\x19\n\x11\x66\x61iled_per_second\x18\x03 \x01(\x01\x12&\n\x03p50\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"q\n\x0bStoreStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\ndurability\x18\x02 \x01(\t\x12\x18\n\x10unsaved_sessions\x18\x03 \x01(\x03\x12&\n\x03lag\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"~\n\x0fModelStatusLine\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x10\n\x08sessions\x18\x04 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x0f\n\x07problem\x18\x06 \x01(\t\"$\n\x13ListSessionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.gatehouse.v1.SessionLine\"+\n\x15InspectSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"D\n\x16InspectSessionResponse\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.SessionLine\")\n\x13\x45victSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x16\n\x14\x45victSessionResponse\"\x98\x01\n\x0bSessionLine\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12\'\n\x04tier\x18\x04 \x01(\x0e\x32\x19.gatehouse.v1.SessionTier\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03*\xed\x01\n\x0fModelChangeKind\x12!\n\x1dMODEL_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_CHANGE_KIND_UNCHANGED\x10\x01\x12\x1c\n\x18MODEL_CHANGE_KIND_LOADED\x10\x02\x12\x1e\n\x1aMODEL_CHANGE_KIND_REPLACED\x10\x03\x12\x1e\n\x1aMODEL_CHANGE_KIND_UNLOADED\x10\x04\x12\x1c\n\x18MODEL_CHANGE_KIND_FAILED\x10\x05\x12\x1a\n\x16MODEL_CHANGE_KIND_KEPT\x10\x06*q\n\x0bSessionTier\x12\x1c\n\x18SESSION_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11SESSION_TIER_LIVE\x10\x01\x12\x15\n\x11SESSION_TIER_HOST\x10\x02\x12\x16\n\x12SESSION_TIER_STORE\x10\x03\x32\xe2\x04\n\x0c\x41\x64minService\x12W\n\x0cListSessions\x12!.gatehouse.v1.ListSessionsRequest\x1a\".gatehouse.v1.ListSessionsResponse0\x01\x12[\n\x0eInspectSession\x12#.gatehouse.v1.InspectSessionRequest\x1a$.gatehouse.v1.InspectSessionResponse\x12U\n\x0c\x45victSession\x12!.gatehouse.v1.EvictSessionRequest\x1a\".gatehouse.v1.EvictSessionResponse\x12L\n\tLoadModel\x12\x1e.gatehouse.v1.LoadModelRequest\x1a\x1f.gatehouse.v1.LoadModelResponse\x12R\n\x0bUnloadModel\x12 .gatehouse.v1.UnloadModelRequest\x1a!.gatehouse.v1.UnloadModelResponse\x12U\n\x0cReloadModels\x12!.gatehouse.v1.ReloadModelsRequest\x1a\".gatehouse.v1.ReloadModelsResponse\x12L\n\tGetStatus\x12\x1e.gatehouse.v1.GetStatusRequest\x1a\x1f.gatehouse.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gatehouse/v1/admin.proto\x12\x0cgatehouse.v1\x1a\x1agatehouse/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x10LoadModelRequest\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\">\n\x11LoadModelResponse\x12)\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.ModelChange\"2\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"Z\n\x13UnloadModelResponse\x12)\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.ModelChange\x12\x18\n\x10\x65victed_sessions\x18\x02 \x01(\x03\"\x15\n\x13ReloadModelsRequest\"B\n\x14ReloadModelsResponse\x12*\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x19.gatehouse.v1.ModelChange\"\xbb\x01\n\x0bModelChange\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.gatehouse.v1.ModelChangeKind\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0f\n\x07problem\x18\x04 \x01(\t\x12\x18\n\x10leaving_sessions\x18\x05 \x01(\x03\x12\x30\n\rload_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetStatusRequest\"\xeb\x06\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x31\n\rserving_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x08problems\x18\x05 \x03(\x0b\x32-.gatehouse.v1.GetStatusResponse.ProblemsEntry\x12?\n\x08warnings\x18\x06 \x03(\x0b\x32-.gatehouse.v1.GetStatusResponse.WarningsEntry\x12)\n\x06window\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10steps_per_second\x18\x08 \x01(\x01\x12\x1c\n\x14\x64ocuments_per_second\x18\t \x01(\x01\x12\x16\n\x0e\x62\x61tch_sessions\x18\n \x01(\x01\x12\x17\n\x0f\x62\x61tch_documents\x18\x0b \x01(\x01\x12\x31\n\noperations\x18\x0c \x03(\x0b\x32\x1d.gatehouse.v1.OperationStatus\x12\x0e\n\x06queued\x18\r \x01(\x03\x12\x16\n\x0equeue_capacity\x18\x0e \x01(\x03\x12\x12\n\nopen_calls\x18\x0f \x01(\x03\x12\x15\n\rlive_sessions\x18\x10 \x01(\x03\x12\x1e\n\x16live_sessions_capacity\x18\x11 \x01(\x03\x12\x17\n\x0fpacked_sessions\x18\x12 \x01(\x03\x12\x17\n\x0fstored_sessions\x18\x13 \x01(\x03\x12\x19\n\x11sessions_capacity\x18\x14 \x01(\x03\x12\x15\n\rsession_bytes\x18\x15 \x01(\x03\x12(\n\x05store\x18\x16 \x01(\x0b\x32\x19.gatehouse.v1.StoreStatus\x12-\n\x06models\x18\x17 \x03(\x0b\x32\x1d.gatehouse.v1.ModelStatusLine\x12\x18\n\x10queued_documents\x18\x18 \x01(\x03\x1a/\n\rProblemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rWarningsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\x0fOperationStatus\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x12\n\nper_second\x18\x02 \x01(\x01\x12\x19\n\x11\x66\x61iled_per_second\x18\x03 \x01(\x01\x12&\n\x03p50\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"q\n\x0bStoreStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\ndurability\x18\x02 \x01(\t\x12\x18\n\x10unsaved_sessions\x18\x03 \x01(\x03\x12&\n\x03lag\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"~\n\x0fModelStatusLine\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x10\n\x08sessions\x18\x04 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x0f\n\x07problem\x18\x06 \x01(\t\"$\n\x13ListSessionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.gatehouse.v1.SessionLine\"+\n\x15InspectSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"D\n\x16InspectSessionResponse\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.gatehouse.v1.SessionLine\")\n\x13\x45victSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x16\n\x14\x45victSessionResponse\"\x98\x01\n\x0bSessionLine\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0b\x32\x1a.gatehouse.v1.SessionState\x12\'\n\x04tier\x18\x04 \x01(\x0e\x32\x19.gatehouse.v1.SessionTier\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03*\xed\x01\n\x0fModelChangeKind\x12!\n\x1dMODEL_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_CHANGE_KIND_UNCHANGED\x10\x01\x12\x1c\n\x18MODEL_CHANGE_KIND_LOADED\x10\x02\x12\x1e\n\x1aMODEL_CHANGE_KIND_REPLACED\x10\x03\x12\x1e\n\x1aMODEL_CHANGE_KIND_UNLOADED\x10\x04\x12\x1c\n\x18MODEL_CHANGE_KIND_FAILED\x10\x05\x12\x1a\n\x16MODEL_CHANGE_KIND_KEPT\x10\x06*q\n\x0bSessionTier\x12\x1c\n\x18SESSION_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11SESSION_TIER_LIVE\x10\x01\x12\x15\n\x11SESSION_TIER_HOST\x10\x02\x12\x16\n\x12SESSION_TIER_STORE\x10\x03\x32\xe2\x04\n\x0c\x41\x64minService\x12W\n\x0cListSessions\x12!.gatehouse.v1.ListSessionsRequest\x1a\".gatehouse.v1.ListSessionsResponse0\x01\x12[\n\x0eInspectSession\x12#.gatehouse.v1.InspectSessionRequest\x1a$.gatehouse.v1.InspectSessionResponse\x12U\n\x0c\x45victSession\x12!.gatehouse.v1.EvictSessionRequest\x1a\".gatehouse.v1.EvictSessionResponse\x12L\n\tLoadModel\x12\x1e.gatehouse.v1.LoadModelRequest\x1a\x1f.gatehouse.v1.LoadModelResponse\x12R\n\x0bUnloadModel\x12 .gatehouse.v1.UnloadModelRequest\x1a!.gatehouse.v1.UnloadModelResponse\x12U\n\x0cReloadModels\x12!.gatehouse.v1.ReloadModelsRequest\x1a\".gatehouse.v1.ReloadModelsResponse\x12L\n\tGetStatus\x12\x1e.gatehouse.v1.GetStatusRequest\x1a\x1f.gatehouse.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,10 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE_PROBLEMSENTRY']._serialized_options = b'8\001'
   _globals['_GETSTATUSRESPONSE_WARNINGSENTRY']._loaded_options = None
   _globals['_GETSTATUSRESPONSE_WARNINGSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELCHANGEKIND']._serialized_start=2386
-  _globals['_MODELCHANGEKIND']._serialized_end=2623
-  _globals['_SESSIONTIER']._serialized_start=2625
-  _globals['_SESSIONTIER']._serialized_end=2738
+  _globals['_MODELCHANGEKIND']._serialized_start=2412
+  _globals['_MODELCHANGEKIND']._serialized_end=2649
+  _globals['_SESSIONTIER']._serialized_start=2651
+  _globals['_SESSIONTIER']._serialized_end=2764
   _globals['_LOADMODELREQUEST']._serialized_start=135
   _globals['_LOADMODELREQUEST']._serialized_end=169
   _globals['_LOADMODELRESPONSE']._serialized_start=171
@@ -59,31 +59,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=660
   _globals['_GETSTATUSREQUEST']._serialized_end=678
   _globals['_GETSTATUSRESPONSE']._serialized_start=681
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1530
-  _globals['_GETSTATUSRESPONSE_PROBLEMSENTRY']._serialized_start=1434
-  _globals['_GETSTATUSRESPONSE_PROBLEMSENTRY']._serialized_end=1481
-  _globals['_GETSTATUSRESPONSE_WARNINGSENTRY']._serialized_start=1483
-  _globals['_GETSTATUSRESPONSE_WARNINGSENTRY']._serialized_end=1530
-  _globals['_OPERATIONSTATUS']._serialized_start=1533
-  _globals['_OPERATIONSTATUS']._serialized_end=1696
-  _globals['_STORESTATUS']._serialized_start=1698
-  _globals['_STORESTATUS']._serialized_end=1811
-  _globals['_MODELSTATUSLINE']._serialized_start=1813
-  _globals['_MODELSTATUSLINE']._serialized_end=1939
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1941
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1977
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1979
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2046
-  _globals['_INSPECTSESSIONREQUEST']._serialized_start=2048
-  _globals['_INSPECTSESSIONREQUEST']._serialized_end=2091
-  _globals['_INSPECTSESSIONRESPONSE']._serialized_start=2093
-  _globals['_INSPECTSESSIONRESPONSE']._serialized_end=2161
-  _globals['_EVICTSESSIONREQUEST']._serialized_start=2163
-  _globals['_EVICTSESSIONREQUEST']._serialized_end=2204
-  _globals['_EVICTSESSIONRESPONSE']._serialized_start=2206
-  _globals['_EVICTSESSIONRESPONSE']._serialized_end=2228
-  _globals['_SESSIONLINE']._serialized_start=2231
-  _globals['_SESSIONLINE']._serialized_end=2383
-  _globals['_ADMINSERVICE']._serialized_start=2741
-  _globals['_ADMINSERVICE']._serialized_end=3351
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1556
+  _globals['_GETSTATUSRESPONSE_PROBLEMSENTRY']._serialized_start=1460
+  _globals['_GETSTATUSRESPONSE_PROBLEMSENTRY']._serialized_end=1507
+  _globals['_GETSTATUSRESPONSE_WARNINGSENTRY']._serialized_start=1509
+  _globals['_GETSTATUSRESPONSE_WARNINGSENTRY']._serialized_end=1556
+  _globals['_OPERATIONSTATUS']._serialized_start=1559
+  _globals['_OPERATIONSTATUS']._serialized_end=1722
+  _globals['_STORESTATUS']._serialized_start=1724
+  _globals['_STORESTATUS']._serialized_end=1837
+  _globals['_MODELSTATUSLINE']._serialized_start=1839
+  _globals['_MODELSTATUSLINE']._serialized_end=1965
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1967
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2003
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2005
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2072
+  _globals['_INSPECTSESSIONREQUEST']._serialized_start=2074
+  _globals['_INSPECTSESSIONREQUEST']._serialized_end=2117
+  _globals['_INSPECTSESSIONRESPONSE']._serialized_start=2119
+  _globals['_INSPECTSESSIONRESPONSE']._serialized_end=2187
+  _globals['_EVICTSESSIONREQUEST']._serialized_start=2189
+  _globals['_EVICTSESSIONREQUEST']._serialized_end=2230
+  _globals['_EVICTSESSIONRESPONSE']._serialized_start=2232
+  _globals['_EVICTSESSIONRESPONSE']._serialized_end=2254
+  _globals['_SESSIONLINE']._serialized_start=2257
+  _globals['_SESSIONLINE']._serialized_end=2409
+  _globals['_ADMINSERVICE']._serialized_start=2767
+  _globals['_ADMINSERVICE']._serialized_end=3377
 # @@protoc_insertion_point(module_scope)

@@ -363,6 +363,7 @@ class GetStatusResponse(_message.Message):
     SESSION_BYTES_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    QUEUED_DOCUMENTS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Its version."""
     device: _builtins.str
@@ -378,9 +379,9 @@ class GetStatusResponse(_message.Message):
     batch_documents: _builtins.float
     """Documents in a batch, on average; 0 without batches."""
     queued: _builtins.int
-    """Operations and documents that wait for an answer."""
+    """Operations that wait for an answer, documents not among them."""
     queue_capacity: _builtins.int
-    """How many may."""
+    """How many may, and how many documents."""
     open_calls: _builtins.int
     """Calls of users that are open, streams among them."""
     live_sessions: _builtins.int
@@ -395,6 +396,8 @@ class GetStatusResponse(_message.Message):
     """How many sessions the server may know."""
     session_bytes: _builtins.int
     """What sessions take in memory, in bytes."""
+    queued_documents: _builtins.int
+    """Documents that wait for an answer."""
     @_builtins.property
     def serving_since(self) -> _timestamp_pb2.Timestamp:
         """When it began to serve."""
@@ -449,10 +452,11 @@ class GetStatusResponse(_message.Message):
         session_bytes: _builtins.int = ...,
         store: Global___StoreStatus | None = ...,
         models: _abc.Iterable[Global___ModelStatusLine] | None = ...,
+        queued_documents: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["serving_since", b"serving_since", "store", b"store", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_documents", b"batch_documents", "batch_sessions", b"batch_sessions", "device", b"device", "documents_per_second", b"documents_per_second", "live_sessions", b"live_sessions", "live_sessions_capacity", b"live_sessions_capacity", "models", b"models", "open_calls", b"open_calls", "operations", b"operations", "packed_sessions", b"packed_sessions", "phase", b"phase", "problems", b"problems", "queue_capacity", b"queue_capacity", "queued", b"queued", "serving_since", b"serving_since", "session_bytes", b"session_bytes", "sessions_capacity", b"sessions_capacity", "steps_per_second", b"steps_per_second", "store", b"store", "stored_sessions", b"stored_sessions", "version", b"version", "warnings", b"warnings", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_documents", b"batch_documents", "batch_sessions", b"batch_sessions", "device", b"device", "documents_per_second", b"documents_per_second", "live_sessions", b"live_sessions", "live_sessions_capacity", b"live_sessions_capacity", "models", b"models", "open_calls", b"open_calls", "operations", b"operations", "packed_sessions", b"packed_sessions", "phase", b"phase", "problems", b"problems", "queue_capacity", b"queue_capacity", "queued", b"queued", "queued_documents", b"queued_documents", "serving_since", b"serving_since", "session_bytes", b"session_bytes", "sessions_capacity", b"sessions_capacity", "steps_per_second", b"steps_per_second", "store", b"store", "stored_sessions", b"stored_sessions", "version", b"version", "warnings", b"warnings", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -160,7 +160,10 @@ def build(
         deliver=deliver,
         max_queued=settings.max_queued_operations,
     )
-    metrics.engine.queue_depth = lambda: engine.unanswered
+    metrics.engine.queue_depth = lambda: {
+        "online": engine.unanswered_by(sessions),
+        "offline": engine.unanswered_by(documents),
+    }
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gatehouse-text")
     services = Services(
         engine=engine,
@@ -226,7 +229,6 @@ def build(
         server=server_metrics,
         metrics=metrics,
         recent=recent,
-        engine=engine,
         sessions=sessions,
         registry=registry,
     )

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from gatehouse_server.app import greeting
 from gatehouse_server.app.capacity import capacity_of
 from gatehouse_server.app.checking import check_settings
 from gatehouse_server.app.composition import Built, build, choose_device, versions
+from gatehouse_server.app.engine_watch import until_it_fails
 from gatehouse_server.app.event_loop import name_of, new_event_loop
 from gatehouse_server.app.failure import EXIT_SOMETHING_LOST, CannotStartError
 from gatehouse_server.app.model_loading import load_models
@@ -42,7 +43,6 @@ from gatehouse_server.transport.server import (
 
 _log = structlog.get_logger(__name__)
 
-_ENGINE_LOOK_SECONDS = 1.0
 _LAST_ANSWERS_SECONDS = 1.0
 _LAST_TURN_SECONDS = 5.0
 _LAST_STORE_SECONDS = 10.0
@@ -59,10 +59,17 @@ class Ports:
 
 
 class Gatehouse:
-    """One server, from `start` to `drain`. Belongs to one event loop."""
+    """One server, from `start` to `drain`. Belongs to one event loop. `failed` is called when it had better end."""
 
-    def __init__(self, settings: Settings, *, import_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        import_seconds: float = 0.0,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._failed = failed
         self._metrics = Metrics()
         self._departure = Departure()
         # Of its own: a list that nobody reads on must not keep users' server from leaving.
@@ -101,10 +108,10 @@ class Gatehouse:
                     unready=self._readiness.unready,
                     warnings=self._readiness.warnings,
                 )
-            with self._stage("models"):
-                registry = await asyncio.to_thread(load_models, settings, device)
             self._metrics.add_build(versions(), device)
             self._metrics.add_process()
+            with self._stage("models"):
+                registry = await asyncio.to_thread(load_models, settings, device)
             with self._stage("state_store"):
                 store = await asyncio.to_thread(open_store, settings)
             with self._stage("engine"):
@@ -131,6 +138,8 @@ class Gatehouse:
             with _port_of("--admin-port"):
                 admin_port = bind(admin_server, settings.admin_host, settings.admin_port)
         except CannotStartError:
+            if self._built is not None:
+                self._close_store(self._built)
             self.close()
             raise
         self._readiness.watch(built.engine, registry)
@@ -166,7 +175,7 @@ class Gatehouse:
         self._readiness.phase = Phase.LEAVING
         for health in built.healths:
             await health.end()
-        if self._settings.drain_delay_seconds:
+        if self._settings.drain_delay_seconds and built.engine.failure is None:
             _log.info("leaving", delay_seconds=self._settings.drain_delay_seconds)
             await asyncio.sleep(self._settings.drain_delay_seconds)
         self._watching.cancel()
@@ -204,7 +213,6 @@ class Gatehouse:
             self._http.close()
         if self._built is not None:
             self._built.executor.shutdown(wait=False, cancel_futures=True)
-            self._close_store(self._built)
 
     def _close_store(self, built: Built) -> bool:
         """Stores what is left; whether all was. The engine, which would change more, has ended, or never began."""
@@ -214,13 +222,12 @@ class Gatehouse:
         return True
 
     async def _watch_engine(self, built: Built) -> None:
-        """When the engine thread fails, ends all calls: nobody would answer them. Liveness tells."""
-        while built.engine.failure is None:  # noqa: ASYNC110 - a thread sets no event
-            await asyncio.sleep(_ENGINE_LOOK_SECONDS)
-        _log.critical("the engine failed", exc_info=built.engine.failure)
+        """When the engine thread fails, ends all calls, which nobody would answer, and has the server end."""
+        await until_it_fails(built.engine, stuck_turn_seconds=self._settings.stuck_turn_seconds)
         for health in built.healths:
             await health.end()
         await self._stop_servers()
+        self._failed()
 
     async def _stop_servers(self) -> None:
         """Ends the calls that are left, users' first."""
@@ -250,7 +257,8 @@ def _connection_age(settings: Settings) -> ConnectionAge | None:
 
 
 def run(settings: Settings, *, import_seconds: float = 0.0) -> int:
-    """Serves until SIGTERM or SIGINT and returns the exit code. A second signal ends the process at once.
+    """Serves until SIGTERM or SIGINT, or until the engine fails, and returns the exit code. A second signal ends the
+    process at once.
 
     `import_seconds` is how long it took to get here. Raises CannotStartError.
     """
@@ -260,19 +268,21 @@ def run(settings: Settings, *, import_seconds: float = 0.0) -> int:
 
 
 async def _serve(settings: Settings, import_seconds: float) -> int:
-    asked_to_leave = asyncio.Event()
+    time_to_leave = asyncio.Event()
+    signals: list[int] = []
 
     def leave(number: int) -> None:
-        if asked_to_leave.is_set():
+        if signals:
             os._exit(128 + number)
-        asked_to_leave.set()
+        signals.append(number)
+        time_to_leave.set()
 
     loop = asyncio.get_running_loop()
     log_escaped(loop, watched_threads=(ENGINE_THREAD,))
     _log.info("event loop", kind=name_of(loop))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave, number)
-    gatehouse = Gatehouse(settings, import_seconds=import_seconds)
+    gatehouse = Gatehouse(settings, import_seconds=import_seconds, failed=time_to_leave.set)
     ports = await gatehouse.start()
     greeting.greet(
         settings,
@@ -281,7 +291,7 @@ async def _serve(settings: Settings, import_seconds: float) -> int:
         http_port=ports.http,
         start_seconds=gatehouse.start_seconds,
     )
-    await asked_to_leave.wait()
+    await time_to_leave.wait()
     nothing_lost = await gatehouse.drain()
     _log.info("stopped", nothing_lost=nothing_lost)
     return 0 if nothing_lost else EXIT_SOMETHING_LOST

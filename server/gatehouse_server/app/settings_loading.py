@@ -88,6 +88,10 @@ def _one_line(
     else:
         origin = f" (from {path})"
     message = problem["msg"]
+    if name == "port" and str(problem["input"]).startswith("tcp://"):
+        origin += (
+            ", which Kubernetes sets for a service of that name: give the pod `enableServiceLinks: false`"
+        )
     more = error.error_count() - 1
     rest = f"; and {more} more" if more else ""
     return f"{flag_of(name)}: {message[:1].lower()}{message[1:]}, got {problem['input']!r}{origin}{rest}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatehouse_server.app.readiness import Readiness
-from gatehouse_server.engine.loop import Engine
 from gatehouse_server.engine.observer import EngineGauges
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import Registry
@@ -41,13 +40,13 @@ class StatusSource:
     server: ServerMetrics
     metrics: Metrics
     recent: Recent
-    engine: Engine
     sessions: SessionLane
     registry: Registry
 
     def status(self) -> ServerStatus:
         """How the server is now."""
         settings, gauges = self.settings, self.metrics.engine.present or _NOTHING
+        queued = self.metrics.engine.queue_depth()
         return ServerStatus(
             version=self.version,
             device=self.device,
@@ -56,7 +55,8 @@ class StatusSource:
             problems=self.readiness.unready(),
             warnings=self.readiness.warnings(),
             recent=self.recent.activity(),
-            queued=self.engine.unanswered,
+            queued=queued["online"],
+            queued_documents=queued["offline"],
             queue_capacity=settings.max_queued_operations,
             open_calls=self.metrics.requests.in_flight,
             live_sessions=gauges.live_sessions,

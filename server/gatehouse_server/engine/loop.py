@@ -7,8 +7,10 @@ a batch to fill: what comes in while a tick runs makes the next batch.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -60,8 +62,8 @@ class Engine:
     """Runs the lanes on one thread and takes work from any other.
 
     `deliver` is called on the engine thread, once per lane and turn that finished something; it must hand the answers
-    over to the event loop and return at once. `max_queued` bounds the operations that were submitted and not yet
-    answered.
+    over to the event loop and return at once. `max_queued` bounds, for each lane by itself, the operations that were
+    submitted and not yet answered: a flood of one kind of work must not have the other one refused.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Engine:
         self._max_queued = max_queued
         self.clock = clock
         self._inbox: deque[Ticket] = deque()
-        self._unanswered = 0
+        self._unanswered = dict.fromkeys(self._distinct_lanes, 0)
         self._changed = threading.Condition()
         self._draining = False
         self._stopping = False
@@ -98,22 +100,27 @@ class Engine:
         self.submit_all((ticket,))
 
     def submit_all(self, tickets: Sequence[Ticket], *, begun: bool = False) -> None:
-        """Queues operations in order, all or none. Raises Overloaded when they do not fit, Draining when stopping.
+        """Queues operations of one lane in order, all or none. Raises Overloaded when they do not fit, Draining when
+        stopping.
 
         What belongs to something that was `begun` before is refused by neither as long as the thread goes on.
         """
+        if not tickets:
+            return
+        lane = self._lanes[type(tickets[0].operation)]
         with self._changed:
             ended = self._stopping or self._failure is not None
             if ended or (self._draining and not begun):
                 raise Draining()
-            if not begun and self._unanswered + len(tickets) > self._max_queued:
+            unanswered = self._unanswered[lane]
+            if not begun and unanswered + len(tickets) > self._max_queued:
                 self._observer.happened(Happening.REFUSED_QUEUE_FULL, len(tickets))
                 raise Overloaded(
-                    f"{self._unanswered} operations are waiting, and {self._max_queued} may",
+                    f"{unanswered} operations are waiting, and {self._max_queued} may",
                     reason="QUEUE_FULL",
                     retry_after_seconds=0.1,
                 )
-            self._unanswered += len(tickets)
+            self._unanswered[lane] = unanswered + len(tickets)
             self._inbox.extend(tickets)
             self._changed.notify()
 
@@ -126,7 +133,11 @@ class Engine:
     @property
     def unanswered(self) -> int:
         """How many operations were submitted and not yet answered."""
-        return self._unanswered
+        return sum(self._unanswered.values())
+
+    def unanswered_by(self, lane: Lane) -> int:
+        """How many of them are a lane's."""
+        return self._unanswered[lane]
 
     @property
     def failure(self) -> BaseException | None:
@@ -137,6 +148,11 @@ class Engine:
         """For how long the present turn has been running; 0 while the engine waits for work."""
         began = self._turn_began_seconds
         return 0.0 if began is None else max(0.0, self.clock() - began)
+
+    def stack(self) -> str:
+        """Where the thread is, as lines of a traceback; empty when it has ended. From any thread."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "" if frame is None else "".join(traceback.format_stack(frame))
 
     def drain(self) -> None:
         """From now on refuses new operations; what was submitted is finished."""
@@ -176,22 +192,23 @@ class Engine:
         self._turn_began_seconds = self.clock()
         for lane, batch in self._by_lane(tickets):
             lane.accept(batch, answers)
+            self._hand_over(lane, answers)
         for lane in self._distinct_lanes:
             lane.housekeep(answers)
             if stopping:
                 lane.abandon(answers)
             elif lane.has_work():
                 lane.run(answers)
-            self._hand_over(answers)
+            self._hand_over(lane, answers)
         self._turn_began_seconds = None
         return not stopping
 
-    def _hand_over(self, answers: Answers) -> None:
-        """Delivers what there is and empties the list. After each lane: a tick's answers do not wait for a slice."""
+    def _hand_over(self, lane: Lane, answers: Answers) -> None:
+        """Delivers a lane's answers and empties the list, at once: a tick's answers do not wait for a slice."""
         if not answers:
             return
         with self._changed:
-            self._unanswered -= len(answers)
+            self._unanswered[lane] -= len(answers)
         self._deliver(answers.copy())
         answers.clear()
 

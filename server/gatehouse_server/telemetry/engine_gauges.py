@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from gatehouse_server.engine.observer import EngineGauges
 
 
-def gauge_families(gauges: EngineGauges | None, queue_depth: int) -> Iterator[Metric]:
-    """`gauges` are absent before the first turn."""
+def gauge_families(gauges: EngineGauges | None, queue_depth: Mapping[str, int]) -> Iterator[Metric]:
+    """`gauges` are absent before the first turn; `queue_depth` is by lane."""
     active = GaugeMetricFamily("gatehouse_sessions_active", "Sessions that live", labels=["model", "version"])
     for key, amount in (gauges.sessions_by_model if gauges else {}).items():
         active.add_metric(name_and_version(key), amount)
@@ -39,9 +39,12 @@ def gauge_families(gauges: EngineGauges | None, queue_depth: int) -> Iterator[Me
         "Age of the oldest change that the state store does not have yet",
         value=gauges.lag_seconds if gauges else 0,
     )
-    yield GaugeMetricFamily(
-        "gatehouse_queue_depth", "Operations submitted and not yet answered", value=queue_depth
+    queues = GaugeMetricFamily(
+        "gatehouse_queue_depth", "Operations submitted and not yet answered", labels=["lane"]
     )
+    for lane, depth in queue_depth.items():
+        queues.add_metric([lane], depth)
+    yield queues
 
 
 def name_and_version(key: str) -> list[str]:

@@ -106,11 +106,11 @@ class EngineTotals:
 class EngineMetrics(Collector):
     """Listens to the engine (see `engine.observer.Observer`) and answers scrapes.
 
-    `queue_depth` tells how many operations are submitted and unanswered; it is asked at a scrape.
+    `queue_depth` tells how many operations of each lane are submitted and unanswered; it is asked at a scrape.
     """
 
     def __init__(
-        self, queue_depth: Callable[[], int] = lambda: 0, wall_clock: Callable[[], float] = time.time
+        self, queue_depth: Callable[[], Mapping[str, int]] = dict, wall_clock: Callable[[], float] = time.time
     ) -> None:
         self.queue_depth = queue_depth
         self._wall_clock = wall_clock

@@ -29,7 +29,10 @@ _OPERATION_EDGES: dict[Operation, tuple[float, ...]] = {
     "session": ONLINE_SECONDS,
     "document": OFFLINE_SECONDS,
 }
-
+OWN_FAULTS = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+"""Codes of failures that are not the caller's. Counted from zero: a counter that is born with its first failure shows
+Prometheus no increase.
+"""
 
 Unreadable = Literal["unknown_method", "undecodable", "incomplete"]
 """Why a call had no request that could be looked at: there is no such method, its bytes are no message, or it ended
@@ -71,7 +74,9 @@ class RequestMetrics(Collector):
         self._unreadable = dict.fromkeys(get_args(Unreadable), 0)
         self._in_flight: dict[str, int] = {}
         self._request_seconds: dict[str, Bins] = {}
-        self._operations: dict[tuple[Operation, str], int] = {}
+        self._operations: dict[tuple[Operation, str], int] = {
+            (kind, code): 0 for kind in _OPERATION_EDGES for code in ("OK", *OWN_FAULTS)
+        }
         self._stages: dict[Operation, _Stages] = {}
         self._result_seconds = {kind: Bins(edges) for kind, edges in _OPERATION_EDGES.items()}
         self._first_seconds = {kind: Bins(OFFLINE_SECONDS) for kind in _IN_PIECES}

@@ -112,7 +112,7 @@ class ServerMetrics(Collector):
 def _capacity_families(capacity: Capacity) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "gatehouse_queue_capacity",
-        "Operations that may be unanswered before more are refused",
+        "Operations of each lane that may be unanswered before more are refused",
         value=capacity.queue,
     )
     sessions = GaugeMetricFamily(

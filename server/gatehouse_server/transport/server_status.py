@@ -35,6 +35,7 @@ class ServerStatus:
     warnings: Mapping[str, str]
     recent: RecentActivity
     queued: int
+    queued_documents: int
     queue_capacity: int
     open_calls: int
     live_sessions: int
@@ -51,8 +52,15 @@ class ServerStatus:
 
 
 _PLAIN = (
-    *("version", "device", "phase", "queued", "queue_capacity", "open_calls", "live_sessions"),
-    *("live_sessions_capacity", "packed_sessions", "stored_sessions", "sessions_capacity", "session_bytes"),
+    *("version", "device", "phase", "queued", "queued_documents", "queue_capacity", "open_calls"),
+    *(
+        "live_sessions",
+        "live_sessions_capacity",
+        "packed_sessions",
+        "stored_sessions",
+        "sessions_capacity",
+        "session_bytes",
+    ),
 )
 _PLAIN_RECENT = ("steps_per_second", "documents_per_second", "batch_sessions", "batch_documents")
 _PLAIN_MODEL = ("status", "fingerprint", "sessions", "memory_bytes", "problem")
