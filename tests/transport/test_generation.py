@@ -21,6 +21,7 @@ from gatehouse_server.sessions.lane import SessionLane
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import ListResidents
 from gatehouse_server.sessions.sampling import Sampling
+from gatehouse_server.transport.gathering import Gathering
 from gatehouse_server.transport.generation import Generation
 
 from tests.sessions.desk import Counts, NoSink
@@ -217,6 +218,28 @@ async def test_what_has_begun_is_finished_while_the_server_drains(registry: Regi
         await running
         assert sum(len(message.ends) for message in connection.messages) == 2
         await on.until_nothing_is_left()
+
+
+async def test_a_caller_that_leaves_as_its_sequences_are_opened_leaves_none(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment between the engine's answer and the call's next step: nobody else would ever close them."""
+    flush = Gathering.flush
+    running: asyncio.Task[None] | None = None
+
+    def leaving(self: Gathering) -> None:
+        flush(self)
+        if running is not None:
+            running.cancel()
+
+    monkeypatch.setattr(Gathering, "flush", leaving)
+    async with bench(registry) as on:
+        running = asyncio.create_task(on.generation(Connection(), count=3).run())
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        running = None
+        await on.until_nothing_is_left()
+        assert on.happened(Happening.CONTINUATION_CUT_SHORT) == 3
 
 
 async def test_the_end_of_the_engine_ends_the_generation(registry: Registry) -> None:

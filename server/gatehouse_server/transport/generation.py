@@ -124,7 +124,13 @@ class Generation:
             unread=self._opened_for_nobody,
             deadline_seconds=self._deadline_seconds,
         )
-        (opened,) = _good(await answers)
+        try:
+            (opened,) = _good(await answers)
+        except asyncio.CancelledError:
+            # Answered, and the caller left before this task could take up the answer: nobody else would close them.
+            if answers.done() and not answers.cancelled():
+                self._opened_for_nobody(answers.result()[0])
+            raise
         assert isinstance(opened, OpenedSequences)
         self._open = list(opened.sequence_ids)  # from here on they have to be closed, whatever happens
         return opened
