@@ -6,6 +6,7 @@ import shutil
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from operator import gt
 from pathlib import Path
@@ -18,9 +19,12 @@ from gatehouse_server.app.in_process import DocumentClassifier
 from gatehouse_server.app.run import Gatehouse, Ports
 from gatehouse_server.errors import InvalidInput, ModelFolderError, ModelNotFound, ModelRequired
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.sessions.operations import ServeModel
 from gatehouse_server.settings import Settings
+from gatehouse_server.transport import model_changes
 from gatehouse_server.transport.model_change import ModelChange
 from gatehouse_server.transport.model_changes import ModelChanges
+from gatehouse_server.transport.model_loading import Loading
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.allocated import allocated_bytes
@@ -238,6 +242,90 @@ async def test_a_model_that_is_let_go_is_freed(models: Path) -> None:
         await fresh(client, "keyboard")
         gc.collect()
         assert [reference() for reference in gone] == [None, None]
+
+
+@pytest.mark.parametrize("name", ["keyboard", "topics"])
+async def test_a_model_that_comes_back_is_not_let_go_with_the_last_call_of_its_first_life(
+    models: Path, name: str
+) -> None:
+    """The stream that still held it ends while it is being put in its place again."""
+    write = {"keyboard": write_tiny_keyboard, "topics": write_tiny_classifier}[name]
+    async with serving(models) as server, aio.Client(server.target) as client:
+        ended, began = asyncio.Event(), asyncio.Event()
+
+        async def stream() -> None:
+            async for _ in client.classify(documents(server.target, ended), model=name):
+                began.set()
+
+        streaming = asyncio.create_task(stream())
+        await began.wait()
+        write(models / name / "1", seed=1)
+        assert kinds(await server.changes.reload())[f"{name}@1"] == "replaced"
+        write(models / name / "1")
+        ask = server.changes._ask
+
+        async def slowly(operation: object) -> object:
+            if isinstance(operation, ServeModel):
+                ended.set()
+                await streaming
+            return await ask(operation)
+
+        server.changes._ask = slowly
+        assert kinds(await server.changes.reload())[f"{name}@1"] == "replaced"
+        async with asyncio.timeout(20):
+            results = [result async for result in client.classify([("one", DOCUMENT)], model=name)]
+        assert [result.error for result in results] == [None]
+
+
+async def test_a_folder_that_is_still_being_copied_is_loaded_when_it_is_whole(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read twice, for its fingerprint and to be served, it differs: the operator is told, and nothing changes."""
+    folder = models / "keyboard" / "1"
+    async with serving(models) as server:
+        served = server.registry.get("keyboard").fingerprint
+        write_tiny_keyboard(folder, seed=1)
+        fingerprint = Loading.fingerprint
+
+        def early(self: Loading, path: Path) -> str:
+            found = fingerprint(self, path)
+            if path == folder:
+                write_tiny_keyboard(folder, seed=2)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Loading, "fingerprint", early)
+            changes = {change.key: change for change in await server.changes.reload()}
+        assert changes["keyboard@1"].change == "failed"
+        assert "changed while it was read" in changes["keyboard@1"].problem
+        assert server.registry.get("keyboard").fingerprint == served
+        assert kinds(await server.changes.reload())["keyboard@1"] == "replaced"
+        assert server.registry.failed == ()
+
+
+async def test_memory_is_given_back_when_models_have_come_or_gone(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a model was loaded, and when the last session of one has left, however late; not for looking at folders."""
+    monkeypatch.setattr(model_changes, "_TIDY_SECONDS", 0.0)
+    async with serving(models) as server, aio.Client(server.target) as client:
+        given_back = asyncio.Semaphore(0)
+        loop = asyncio.get_running_loop()
+
+        def tidy() -> None:
+            loop.call_soon_threadsafe(given_back.release)
+
+        server.changes._loading = replace(server.changes._loading, tidy=tidy)
+        session = await client.session("keyboard")
+        await server.changes.reload()
+        write_tiny_keyboard(models / "keyboard" / "1", seed=1)
+        assert kinds(await server.changes.reload())["keyboard@1"] == "replaced"
+        async with asyncio.timeout(20):
+            await given_back.acquire()
+        assert given_back.locked()
+        await session.delete()
+        async with asyncio.timeout(20):
+            await given_back.acquire()
 
 
 async def test_replacing_a_model_again_and_again_takes_no_memory(models: Path) -> None:

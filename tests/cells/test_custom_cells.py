@@ -12,6 +12,7 @@ import pytest
 import torch
 from gatehouse_server.cells import Arrays, Cell, Options, check_cell
 from gatehouse_server.errors import ModelFolderError
+from gatehouse_server.models.config import parse_config
 from gatehouse_server.models.folder import load_folder
 from gatehouse_server.network import registry
 from gatehouse_server.network.lstm import LSTM
@@ -76,8 +77,6 @@ def test_an_installed_cell_is_served_under_its_name(tmp_path: Path, monkeypatch:
 
     folder = write_model(tmp_path, "layer_norm_lstm", options={"epsilon": 1e-3})
     config = json.loads((folder / "config.json").read_text())
-    from gatehouse_server.models.config import parse_config
-
     shapes = parameter_shapes(parse_config(json.dumps(config).encode()).network_spec())
     generator = torch.Generator().manual_seed(0)
     parameters = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
@@ -142,6 +141,29 @@ def test_options_that_a_cell_refuses_are_told(tmp_path: Path, monkeypatch: pytes
         load_folder(write_model(tmp_path / "a", "layer_norm_lstm", options={"epsilno": 1e-3}))
     with pytest.raises(ModelFolderError, match="peepholes: not an option of cell layer_norm_lstm"):
         load_folder(write_model(tmp_path / "b", "layer_norm_lstm", peepholes=True))
+
+
+BREAKING = """
+from gatehouse_server.network.lstm import LSTM
+
+class Breaking(LSTM):
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        raise KeyError("no such gate")
+"""
+
+
+def test_a_cell_that_breaks_fails_its_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it raises: the model is told as failed, in one line, and the others are served."""
+    install(tmp_path / "site", "breaking = breaking_cell:Breaking", monkeypatch)
+    (tmp_path / "site" / "breaking_cell.py").write_text(BREAKING)
+    folder = write_model(tmp_path, "breaking")
+    shapes = parameter_shapes(parse_config((folder / "config.json").read_bytes()).network_spec())
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, folder / "model.safetensors")
+    with pytest.raises(ModelFolderError) as raised:
+        load_folder(folder)
+    assert "could not be built on cpu (KeyError: 'no such gate')" in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 class _Broken(LSTM):

@@ -11,8 +11,8 @@ def return_free_memory() -> None:
     """Gives back what the C library's allocator kept of freed memory; nothing where it cannot.
 
     Each thread that loads a model allocates from a heap of its own, and glibc keeps most of what becomes free there: a
-    server whose models are replaced now and then would hold a quarter more than it uses. Takes a few milliseconds.
-    Source: `man malloc_trim`.
+    server whose models are replaced now and then would hold a quarter more than it uses. Other threads that allocate
+    wait meanwhile, for tens of milliseconds where sessions are many: it is for rare moments. Source: `man malloc_trim`.
     """
     trim = _malloc_trim()
     if trim is not None:

@@ -14,6 +14,15 @@ _MOST_BYTES = 256 * 2**20
 
 def read_files(path: Path) -> dict[str, bytes]:
     """What the fingerprint is of, by name. Raises `ModelFolderError`."""
+    try:
+        return _read_all(path)
+    except OSError as error:
+        raise ModelFolderError(
+            path, f"cannot be read ({error.strerror})", "make it readable for the server's user"
+        ) from error
+
+
+def _read_all(path: Path) -> dict[str, bytes]:
     if not path.is_dir():
         raise ModelFolderError(
             path, "is not a folder", "make it <name>/<version> with config.json and weights in it"

@@ -61,15 +61,14 @@ def load_folder(
 
     try:
         networks = {part: build(part, spec) for part, spec in specs.items()}
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # of a cell that is somebody's own, anything
         raise ModelFolderError(
             path,
-            f"the network could not be built on {device} ({error})",
+            f"the network could not be built on {device} ({type(error).__name__}: {error})",
             "correct config.json, or choose a device with room for it",
         ) from error
     for network in networks.values():
         _record(path, network)
-    card = path / "card.md"
     return LoadedModel(
         config=config,
         network=next(iter(networks.values())),
@@ -79,7 +78,7 @@ def load_folder(
         fingerprint=fingerprint(contents),
         parameters=joint_table(specs),
         memory_bytes=sum(network.parameter_bytes + network.folded_bytes for network in networks.values()),
-        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        card=_card(path / "card.md"),
         load_seconds=clock() - started,
     )
 
@@ -89,6 +88,15 @@ def _record(path: Path, network: Network) -> None:
         network.record()
     except NotRecordableError as failure:
         _log.warning("steps run operator by operator, which is slower", path=str(path), problem=str(failure))
+
+
+def _card(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    except OSError as error:
+        raise ModelFolderError(
+            file, f"cannot be read ({error.strerror})", "make it readable for the server's user"
+        ) from error
 
 
 def _transducer(networks: Mapping[Part, Network], output: OutputText) -> Transducer:

@@ -22,6 +22,7 @@ from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import FailedModel, Registry
 from gatehouse_server.network.network import Network
 from gatehouse_server.network.transducer import Transducer
+from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.operations import CountSessions, RetireModel, ServeModel
 from gatehouse_server.sessions.results import ModelServed, SessionCounts
 from gatehouse_server.transport.evicting import Evictor
@@ -31,6 +32,8 @@ from gatehouse_server.transport.model_loading import Loading
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+_TIDY_SECONDS = 1.0
 
 
 class Follower(Protocol):
@@ -75,6 +78,7 @@ class ModelChanges:
         self._with_sessions: set[LoadedModel] = set()
         self._one_at_a_time = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._tidying: asyncio.TimerHandle | None = None
         registry.released = self._let_go_if_done
 
     async def load(self, folder: Path) -> ModelChange:
@@ -100,10 +104,7 @@ class ModelChanges:
     async def _alone(self, change: Coroutine[Any, Any, T]) -> T:
         async def in_turn() -> T:
             async with self._one_at_a_time:
-                try:
-                    return await change
-                finally:
-                    await asyncio.to_thread(self._loading.tidy)
+                return await change
 
         task = asyncio.create_task(in_turn())
         self._under_way.add(task)
@@ -145,17 +146,16 @@ class ModelChanges:
             return ModelChange(key=folder.key, change="unchanged", fingerprint=content)
         leaving = (model for model in self._registry.leaving if model.key == folder.key)
         kept = [model for model in leaving if model.fingerprint == content]
-        model, hosted = (
-            (kept[0], None) if kept else await asyncio.to_thread(self._loading.load_and_host, folder.path)
-        )
-        self._networks[model.content_key] = model.transducer or model.network
+        model, hosted = (kept[0], None) if kept else await self._loaded(folder.path, content)
         if before is not None and before.online:
             self._with_sessions.add(before)
-        served = await self._asked(ServeModel(model=model, hosted=hosted), ModelServed)
-        if not served.done:  # it was leaving, and has left in this moment
-            hosted = await asyncio.to_thread(self._loading.make_hosted, model)
-            await self._asked(ServeModel(model=model, hosted=hosted), ModelServed)
-        self._with_sessions.discard(model)
+        with self._registry.use(model):  # else the end of a call of its first life could let it go meanwhile
+            self._networks[model.content_key] = model.transducer or model.network
+            served = await self._asked(ServeModel(model=model, hosted=hosted), ModelServed)
+            if not served.done:  # it was leaving, and has left in this moment
+                hosted = await asyncio.to_thread(self._loading.make_hosted, model)
+                await self._asked(ServeModel(model=model, hosted=hosted), ModelServed)
+            self._with_sessions.discard(model)
         change = ModelChange(
             key=model.key,
             change="loaded" if before is None else "replaced",
@@ -163,6 +163,16 @@ class ModelChanges:
             load_seconds=time.perf_counter() - began_seconds,
         )
         return change if before is None else await self._leaves(before, change)
+
+    async def _loaded(self, path: Path, content: str) -> tuple[LoadedModel, HostedModel | None]:
+        """What a folder with this content holds. Raises ModelFolderError."""
+        try:
+            model, hosted = await asyncio.to_thread(self._loading.load_and_host, path)
+        finally:
+            self._tidy_soon()
+        if model.fingerprint != content:
+            raise ModelFolderError(path, "changed while it was read", "load it again when all of it is there")
+        return model, hosted
 
     # --- Unloading ------------------------------------------------------------------------------------
 
@@ -261,8 +271,18 @@ class ModelChanges:
         if not leaving or model in self._with_sessions or self._registry.in_use(model):
             return
         self._registry.has_left(model)
-        self._networks.pop(model.content_key, None)
-        if model.key not in (each.key for each in (*self._registry.models, *self._registry.leaving)):
+        remaining = (*self._registry.models, *self._registry.leaving)
+        if model.content_key not in (each.content_key for each in remaining):
+            self._networks.pop(model.content_key, None)
+        if model.key not in (each.key for each in remaining):
             self._left(model.key)
         _log.info("model let go", model=model.key, fingerprint=model.fingerprint[:12])
         self._wake()
+        self._tidy_soon()
+
+    def _tidy_soon(self) -> None:
+        """Tidies once for what changes together, and when the engine has let go of it."""
+        loop = asyncio.get_running_loop()
+        if self._tidying is not None:
+            self._tidying.cancel()
+        self._tidying = loop.call_later(_TIDY_SECONDS, loop.run_in_executor, None, self._loading.tidy)

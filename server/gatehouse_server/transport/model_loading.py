@@ -19,7 +19,7 @@ class Loading:
     """How models come to be. All of it takes long, and is called in a thread of its own.
 
     `find` lists the folders of models, `load` loads one, `make_hosted` makes what sessions run on; these raise
-    ModelFolderError. `tidy` is called after each change.
+    ModelFolderError. `tidy` is called when models have come or gone.
     """
 
     find: Callable[[], Sequence[FoundFolder]]
@@ -36,7 +36,11 @@ class Loading:
         model = self.load(path)
         try:
             return model, self.make_hosted(model) if model.online else None
-        except (RuntimeError, MemoryError) as error:  # such as no room for its table of states
+        except (
+            Exception
+        ) as error:  # such as no room for its table of states; of somebody's own cell, anything
             raise ModelFolderError(
-                path, f"sessions cannot run on it ({error})", "free memory, or unload another model"
+                path,
+                f"sessions cannot run on it ({type(error).__name__}: {error})",
+                "free memory, or unload another model; or mend its cell",
             ) from error
