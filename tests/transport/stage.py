@@ -137,6 +137,7 @@ class PlayedEngine:
     submitted: int = 0
     batches: list[int] = field(default_factory=list)
     failure: None = None
+    draining: bool = False
 
     def __post_init__(self) -> None:
         self._arrived = asyncio.Event()

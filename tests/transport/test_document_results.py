@@ -15,6 +15,8 @@ from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.transport.document_form import form_of
 from gatehouse_server.transport.document_services import DocumentLimits
+from gatehouse_server.transport.documents import DocumentEncoder
+from gatehouse_server.transport.status import CODE_NAMES
 
 from tests.tiny_documents import write_tiny_tagger
 from tests.transport.stage import Stage, reason_of, stage
@@ -128,6 +130,41 @@ async def test_a_caller_that_leaves_ends_what_was_being_told(taggers: Registry) 
         on.engine.answer(*map(tags_for, on.engine.waiting))
         call.cancel()
         await on.happenings.until(Happening.DROPPED_CANCELLED, 3)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "counted"), [(True, {}), (False, {"DEADLINE_EXCEEDED": 3})], ids=["cancelled", "too slow"]
+)
+async def test_who_leaves_before_documents_are_read_has_caused_no_failure(
+    taggers: Registry, monkeypatch: pytest.MonkeyPatch, leaves: bool, counted: dict[str, int]
+) -> None:
+    """They are dropped work, and count as failures of the server's only if their time was up."""
+    reading = asyncio.Event()
+
+    async def without_end(*_: object) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(DocumentEncoder, "encode_aside", without_end)
+    async with stage(taggers) as on:
+        call: Any = offline_pb2_grpc.OfflineServiceStub(on.channel).Classify(
+            OFFLINE.ClassifyRequest(model="tagger", documents=[document(name) for name in "abc"]),
+            timeout=None if leaves else 0.1,
+        )
+        await reading.wait()
+        if leaves:
+            call.cancel()
+        async with asyncio.timeout(20):
+            await on.happenings.until(Happening.DROPPED_CANCELLED, 3)
+            while on.metrics.requests.in_flight:  # noqa: ASYNC110 - the end of a call sets no event
+                await asyncio.sleep(0.001)
+        codes = {
+            code: on.metrics.registry.get_sample_value(
+                "gatehouse_operations_total", {"operation": "document", "code": code}
+            )
+            for code in CODE_NAMES
+        }
+    assert {code: count for code, count in codes.items() if count} == counted
 
 
 async def test_a_result_over_the_limit_is_refused_before_it_is_computed(taggers: Registry) -> None:

@@ -243,3 +243,25 @@ async def test_the_answer_for_a_caller_who_left_is_counted(registry: Registry) -
         assert await on.departure.finished(10)
         on.engine.answer(write_result())
         assert on.happenings.counts == {Happening.DROPPED_CANCELLED: 1}
+
+
+@pytest.mark.parametrize(("leaves", "code"), [(True, "CANCELLED"), (False, "DEADLINE_EXCEEDED")])
+async def test_an_operation_that_is_too_slow_is_no_caller_that_left(
+    registry: Registry, leaves: bool, code: str
+) -> None:
+    """gRPC ends both in the same way; only the former is a failure of the server's."""
+    async with stage(registry) as on:
+        stub: Any = online_pb2_grpc.OnlineServiceStub(on.channel)
+        call = stub.Write(MOVE, timeout=None if leaves else 0.1)
+        await on.engine.until_submitted(1)
+        if leaves:
+            call.cancel()
+        async with asyncio.timeout(20):
+            while on.metrics.requests.in_flight:  # noqa: ASYNC110 - the end of a call sets no event
+                await asyncio.sleep(0.001)
+        value = on.metrics.registry.get_sample_value
+        counted = {
+            name: value("gatehouse_operations_total", {"operation": "write", "code": name})
+            for name in ("CANCELLED", "DEADLINE_EXCEEDED")
+        }
+        assert {name: count for name, count in counted.items() if count} == {code: 1}

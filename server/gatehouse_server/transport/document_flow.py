@@ -117,8 +117,19 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
             self.flush()
 
     def leave(self) -> None:
-        """Nobody reads answers any more; those that come are counted."""
+        """Nobody reads answers any more; those that come are counted.
+
+        With a deadline that has passed, the server was too slow for whatever has no answer.
+        """
         self._gone = True
+        now_seconds = self._engine.clock()
+        if self._deadline_seconds is not None and now_seconds >= self._deadline_seconds:
+            self._services.metrics.operations(
+                [
+                    ("document", "DEADLINE_EXCEEDED", now_seconds - asked.received_seconds)
+                    for asked in self._asked.values()
+                ]
+            )
         if self._trace is not None:
             self._trace.end()
         for filling in self._filling:
@@ -207,10 +218,13 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
                 asked = self._asked[number] = replace(self._asked[number], document=outcome)
                 tickets.append(self._ticket(number, asked, outcome))
             self._hand_over(tickets)
-        except asyncio.CancelledError:  # reading was cut short; the call still owes an answer for each
-            for number in owed:
-                self.add(number, Draining())
-            self.flush()
+        except asyncio.CancelledError:
+            if self._engine.draining:  # reading was cut short, and the call still owes an answer for each
+                for number in owed:
+                    self.add(number, Draining())
+                self.flush()
+            else:  # the caller has left, or its deadline has passed: see `leave`
+                self._services.observer.happened(Happening.DROPPED_CANCELLED, len(owed))
             raise
 
     def _ticket(self, number: int, asked: _Asked, document: EncodedDocument) -> Ticket:

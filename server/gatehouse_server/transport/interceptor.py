@@ -16,7 +16,7 @@ from gatehouse_server.telemetry.call_trace import CallTrace, Traces, set_current
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.receiving import Receiving
-from gatehouse_server.transport.status import abort_with, code_name, end_trace
+from gatehouse_server.transport.status import abort_with, code_name, end_trace, ended_by
 
 _OURS = "gatehouse."
 
@@ -136,17 +136,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._departure.call() if method.startswith(_OURS) else nullcontext()
 
     def _began(self, method: str, context: Any) -> _Began:
-        self._metrics.began(method)
         trace = None
         if self._traces is not None and method.startswith(_OURS):
             trace = self._traces.begin(method, context.invocation_metadata())
             set_current_trace(trace)
+        self._metrics.began(method)
         return _Began(self._clock(), trace)
 
     def _count(self, method: str, context: Any, began: _Began, cancelled: bool) -> None:
-        remaining = context.time_remaining()
-        passed = remaining is not None and remaining <= 0
-        code = code_name(context.code(), cancelled=cancelled, deadline_passed=passed)
+        code = ended_by(context.time_remaining()).name if cancelled else code_name(context.code())
         self._metrics.request(method, code, self._clock() - began.seconds)
         if began.trace is not None:
             end_trace(began.trace, code)

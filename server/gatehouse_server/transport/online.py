@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,7 +37,7 @@ from gatehouse_server.transport.session_decoding import (
     decode_get,
     decode_import,
 )
-from gatehouse_server.transport.status import code_of
+from gatehouse_server.transport.status import code_of, ended_by
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -117,7 +118,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         context: Context[online_pb2.GenerateRequest, online_pb2.GenerateResponse],
     ) -> None:
         """Continues a sequence."""
-        with self._told("generate"):
+        with self._told("generate", context):
             operation, sampling = decode_generation(request, self._generation_limits)
             generation = Generation(
                 cast(GenerationCall, context),
@@ -206,7 +207,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         context: grpc.aio.ServicerContext[Request, Response],
         timeout_seconds: float | None = None,
     ) -> object:
-        with self._told(kind) as told:
+        with self._told(kind, context) as told:
             outcome = await ask(
                 self._engine,
                 self._observer,
@@ -219,13 +220,18 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
             return outcome
 
     @contextmanager
-    def _told(self, kind: Operation) -> Iterator[list[tuple[float, float]]]:
+    def _told(
+        self, kind: Operation, context: grpc.aio.ServicerContext[Request, Response]
+    ) -> Iterator[list[tuple[float, float]]]:
         """Around an operation: counts it, with its code and how long it took, in which stages if that is told."""
         began_seconds = self._engine.clock()
         code = "OK"
         stages: list[tuple[float, float]] = []
         try:
             yield stages
+        except asyncio.CancelledError:  # gRPC does so when the caller leaves, and when its deadline passes
+            code = ended_by(context.time_remaining()).name
+            raise
         except BaseException as error:
             code = code_of(error).name
             raise

@@ -134,10 +134,15 @@ async def abort_with(call: Call, error: BaseException) -> NoReturn:
     )
 
 
-def code_name(number: object, *, cancelled: bool = False, deadline_passed: bool = False) -> str:
+def ended_by(remaining_seconds: float | None) -> grpc.StatusCode:
+    """The code of a call that gRPC cancelled, by what was left until its deadline: nothing, or the caller has left."""
+    if remaining_seconds is not None and remaining_seconds <= 0:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    return grpc.StatusCode.CANCELLED
+
+
+def code_name(number: object) -> str:
     """The name of the code that a call ended with, as gRPC's context has it: a number, an enum or nothing."""
-    if cancelled:
-        return (grpc.StatusCode.DEADLINE_EXCEEDED if deadline_passed else grpc.StatusCode.CANCELLED).name
     for code in grpc.StatusCode:
         if number in (code, code.value[0]):
             return code.name
