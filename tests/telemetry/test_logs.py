@@ -51,6 +51,26 @@ def test_a_machine_gets_json() -> None:
     assert lines[0]["timestamp"].endswith("Z")
 
 
+class Broken(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def flush(self) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_log_that_cannot_be_written_stops_nothing(log_format: Literal["json", "text"]) -> None:
+    """Least of all a drain, before what is left is stored."""
+    assert logged(Broken(), log_format) == ""
+    closed = io.StringIO()
+    closed.close()
+    configure_logs(log_format=log_format, stream=closed)
+    structlog.get_logger().info("nobody reads this")
+
+
 def test_a_terminal_gets_text() -> None:
     """Unless told otherwise."""
     assert not logged(Terminal()).startswith("{")

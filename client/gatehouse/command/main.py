@@ -77,6 +77,8 @@ def _open_what_is_closed() -> None:
         sys.stdin = open(os.devnull)  # noqa: SIM115  # as long as the process
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _forget_standard_output() -> None:

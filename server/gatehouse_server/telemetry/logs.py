@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, TextIO
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -14,6 +15,32 @@ from gatehouse_server.telemetry.tracebacks import Tracebacks
 
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class _Lasting:
+    """A stream that may break: a disk is full, whoever read the pipe has gone. Lines are lost then, and nothing else.
+
+    Raising would end the engine's thread, or a drain before sessions are stored.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        with suppress(OSError, ValueError):
+            return self._stream.isatty()
+        return False
+
+    def write(self, text: str) -> None:
+        """Writes if it can."""
+        with suppress(OSError, ValueError):  # ValueError: it was closed
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flushes if it can."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure_logs(
@@ -28,7 +55,7 @@ def configure_logs(
     Lines of libraries that use Python's own logging come out in the same form, from warnings upward. With `user_text`
     tracebacks have the messages of all exceptions, which may quote what users wrote, and a first line says so.
     """
-    output = sys.stderr if stream is None else stream
+    output = _Lasting(sys.stderr if stream is None else stream)
     as_text = log_format == "text" or (log_format == "auto" and output.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -50,7 +77,7 @@ def configure_logs(
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(output),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, output)),
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
