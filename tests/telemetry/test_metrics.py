@@ -125,6 +125,17 @@ def test_every_happening_has_a_series(happening: Happening) -> None:
     assert list(risen.values()) == [3]
 
 
+def test_the_engine_does_not_wait_for_a_page_to_be_rendered(metrics: Metrics) -> None:
+    """Samples are taken at once; what they become, and how slowly it is read, is no concern of the engine's."""
+    page = metrics.engine.collect()
+    next(iter(page))
+    counting = threading.Thread(target=metrics.engine.happened, args=(Happening.SESSION_RESTED,), daemon=True)
+    counting.start()
+    counting.join(30)
+    assert not counting.is_alive()
+    assert list(page)
+
+
 def test_fill_models_and_build_are_told(metrics: Metrics) -> None:
     """Gauges tell the present; a model that failed to load is a 1."""
     value = metrics.registry.get_sample_value

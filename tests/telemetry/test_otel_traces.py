@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from dataclasses import dataclass
 
 import pytest
@@ -61,6 +63,27 @@ def stages(span: ReadableSpan) -> list[tuple[str, float, float]]:
         assert isinstance(seconds, float)
         told.append((event.name, event.timestamp / SECOND, seconds))
     return told
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("baggage", "the user wrote this"),
+        ("traceparent", "the user wrote this"),
+        ("tracestate", "the user wrote this,=,"),
+    ],
+)
+def test_headers_are_not_quoted_in_the_log(header: tuple[str, str]) -> None:
+    """OpenTelemetry would, for each call, and anybody may send them."""
+    parent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        assert Traced().traces.begin(METHOD, (parent, header)) is not None
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert log.getvalue() == ""
 
 
 def test_the_stages_of_a_call_begin_where_the_one_before_ends() -> None:

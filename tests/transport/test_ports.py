@@ -61,7 +61,7 @@ def test_metrics_come_in_the_form_that_is_asked_for() -> None:
     with probes({}, {}) as connection:
         status, content_type, body = asked(connection, "/metrics")
         assert (status, content_type.partition(";")[0]) == (200, "text/plain")
-        assert b"gatehouse_queue_depth 0.0" in body
+        assert b"gatehouse_store_lag_seconds 0.0" in body
         status, content_type, body = asked(connection, "/metrics", accept="application/openmetrics-text")
         assert content_type.startswith("application/openmetrics-text")
         assert body.endswith(b"# EOF\n")

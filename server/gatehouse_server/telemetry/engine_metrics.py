@@ -197,13 +197,14 @@ class EngineMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The samples of a scrape."""
-        with self._lock:
-            yield from [
+        with self._lock:  # not while they are rendered: the engine waits for it at each tick
+            families = [
                 *self._happenings(),
                 *self._online_families(),
                 *self._offline_families(),
                 *self._store_families(),
             ]
+        yield from families
         yield from gauge_families(self._gauges, self.queue_depth())
 
     def _happenings(self) -> Iterator[Metric]:

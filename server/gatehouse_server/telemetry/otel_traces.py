@@ -6,6 +6,7 @@ messages of errors, which may quote them.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -36,10 +37,15 @@ class OtelTraces:
         self._stream_seconds = stream_seconds
         self._clock = clock
         self._wall_clock_ns = wall_clock_ns
+        # Baggage is for others along the way, which the server does not call.
+        self._carries = propagate.get_global_textmap().fields - {"baggage"}
+        _keep_headers_out_of_the_log()
 
     def begin(self, method: str, metadata: Metadata | None) -> OtelCallTrace | None:
         """The span of a call to `package.Service/Method`, below the caller's if the metadata names one."""
-        carried = {key: text for key, text in metadata or () if isinstance(text, str)}
+        carried = {
+            key: text for key, text in metadata or () if key in self._carries and isinstance(text, str)
+        }
         service, _, name = method.rpartition("/")
         began_seconds, began_ns = self._clock(), self._wall_clock_ns()
         span = self._tracer.start_span(
@@ -136,6 +142,15 @@ class OtelCallTrace:
 
     def _ns(self, seconds: float) -> int:
         return self._offset_ns + round(seconds * 1e9)
+
+
+def _keep_headers_out_of_the_log() -> None:
+    """OpenTelemetry's API quotes each header that it cannot read, which anybody may send at any rate."""
+    for name in ("opentelemetry.baggage", "opentelemetry.propagators", "opentelemetry.trace"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 def _stages_of(received_seconds: float, timing: Timing) -> tuple[Stage, ...]:
