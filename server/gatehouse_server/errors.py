@@ -268,7 +268,8 @@ class Draining(GatehouseError):
     reasons = ("DRAINING",)
 
     def __init__(
-        self, message: str = "the server is shutting down; nothing was applied. Send it again in a moment"
+        self,
+        message: str = "the server is shutting down; what has no answer was not applied. Send it again in a moment",
     ) -> None:
         super().__init__(message)
 

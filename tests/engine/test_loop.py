@@ -8,6 +8,7 @@ from gatehouse_server.engine.loop import Answers, Engine, deliver_to_sinks
 from gatehouse_server.engine.observer import SilentObserver
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, Overloaded
+from structlog.testing import capture_logs
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,35 @@ def test_a_lane_whose_queue_is_full_does_not_fill_the_other_ones():
     assert sorted(inbox.outcomes(4)) == [0, 1, 10, 11]
     assert engine.unanswered == 0
     assert engine.stop(30)
+
+
+def test_a_sink_that_breaks_costs_nobody_else_an_answer():
+    """Neither in taking an answer nor in passing it on; the log tells of it."""
+
+    class Sink:
+        def __init__(self, *, breaks=""):
+            self.breaks, self.calls = breaks, []
+
+        def add(self, tag, outcome):
+            if self.breaks == "add":
+                raise ZeroDivisionError
+            self.calls.append(outcome)
+
+        def flush(self):
+            if self.breaks == "flush":
+                raise ZeroDivisionError
+            self.calls.append("flush")
+
+    sinks = [Sink(breaks="add"), Sink(breaks="flush"), Sink()]
+    with capture_logs() as logs:
+        deliver_to_sinks(
+            [
+                (Ticket(operation=Question(1), sink=sink, tag=0, received_seconds=0.0), number)
+                for number, sink in enumerate(sinks)
+            ]
+        )
+    assert [sink.calls for sink in sinks] == [["flush"], [1], [2, "flush"]]
+    assert [line["event"] for line in logs] == ["an answer could not be delivered"] * 2
 
 
 def test_it_can_be_seen_where_a_turn_stands_still():

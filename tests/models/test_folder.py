@@ -85,7 +85,7 @@ def test_classifier(classifier: Path) -> None:
     assert model.why_not_online() == (
         "topics@2 cannot run online, because it is bidirectional: its reverse direction begins at the end of "
         "a sequence and its output pools whole sequences (mean, max); "
-        "send it whole documents with OfflineService.Classify."
+        "send it whole documents (Classify)."
     )
 
 

@@ -15,9 +15,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import structlog
+
 from gatehouse_server.engine.observer import Happening, Observer
 from gatehouse_server.engine.ticket import ReplySink, Ticket
 from gatehouse_server.errors import Draining, Overloaded
+
+_log = structlog.get_logger(__name__)
 
 ENGINE_THREAD = "gatehouse-engine"
 """Its name. What it dies of is told by `Engine.failure`."""
@@ -49,13 +53,22 @@ class Lane(Protocol):
 
 
 def deliver_to_sinks(answers: Answers) -> None:
-    """Hands answers to their sinks, then flushes each sink once. Runs on the event loop's thread."""
+    """Hands answers to their sinks, then flushes each sink once. Runs on the event loop's thread.
+
+    A sink that breaks costs nobody else an answer.
+    """
     touched: dict[int, ReplySink] = {}
     for ticket, outcome in answers:
-        ticket.sink.add(ticket.tag, outcome)
         touched[id(ticket.sink)] = ticket.sink
+        try:
+            ticket.sink.add(ticket.tag, outcome)
+        except Exception:
+            _log.exception("an answer could not be delivered")
     for sink in touched.values():
-        sink.flush()
+        try:
+            sink.flush()
+        except Exception:
+            _log.exception("an answer could not be delivered")
 
 
 class Engine:
@@ -134,6 +147,11 @@ class Engine:
     def unanswered(self) -> int:
         """How many operations were submitted and not yet answered."""
         return sum(self._unanswered.values())
+
+    @property
+    def draining(self) -> bool:
+        """Whether new operations are refused."""
+        return self._draining
 
     def unanswered_by(self, lane: Lane) -> int:
         """How many of them are a lane's."""

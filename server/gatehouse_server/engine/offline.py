@@ -236,12 +236,17 @@ class OfflineLane:
                 now = clock()
         except StopIteration as finished:
             batch.compute_seconds += clock() - began
-            self._answer(batch, finished.value, answers)
+            result = finished.value
         except Exception as failure:
             self._fail(batch, failure, answers)
+            return False
         else:
             batch.compute_seconds += now - began
             return True
+        try:
+            self._answer(batch, result, answers)
+        except Exception as failure:
+            self._fail(batch, failure, answers)
         return False
 
     def _answer(self, batch: _RunningBatch, result: BatchAnswers, answers: Answers) -> None:
@@ -249,14 +254,16 @@ class OfflineLane:
         if failures is not None:
             failures.worked()
         queue_seconds = [batch.began_seconds - ticket.received_seconds for ticket in batch.tickets]
-        for row, ticket in enumerate(batch.tickets):
-            answer = result.answer(
+        answered = [
+            result.answer(
                 row,
                 step_count=len(ticket.operation.inputs),
                 queue_seconds=queue_seconds[row],
                 compute_seconds=batch.compute_seconds,
             )
-            answers.append((ticket, answer))
+            for row, ticket in enumerate(batch.tickets)
+        ]
+        answers.extend(zip(batch.tickets, answered, strict=True))
         self._observer.offline_batch(
             OfflineBatch(
                 model=key_of_content(batch.kind[0]),

@@ -87,7 +87,7 @@ class LoadedModel:
         if self.transducer is not None:
             return (
                 f"{self.key} cannot run online, because it writes when it has read all of a sequence; "
-                "send it whole documents with OfflineService.Transduce."
+                "send it whole documents (Transduce)."
             )
         causes = []
         directions = {layer.direction for layer in self.network.spec.recurrent.layers}
@@ -99,7 +99,7 @@ class LoadedModel:
             causes.append(f"its output pools whole sequences ({', '.join(self.config.pooling)})")
         return (
             f"{self.key} cannot run online, because {' and '.join(causes)}; "
-            "send it whole documents with OfflineService.Classify."
+            "send it whole documents (Classify)."
         )
 
 

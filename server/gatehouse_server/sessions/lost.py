@@ -58,7 +58,7 @@ def gone(session_id: str, tombstone: Tombstone | None) -> SessionNotFound:
     if tombstone is None:
         return SessionNotFound(
             f"there is no session {session_id[:140]!r}: it never was, or it ended so long ago that the server "
-            "cannot tell, or with a server that keeps sessions in its memory only. Create one",
+            "cannot tell, or with a server that keeps sessions in its memory only",
             reason="SESSION_UNKNOWN",
         )
     return SessionNotFound(
