@@ -13,6 +13,7 @@ from gatehouse.v1 import offline_pb2, online_pb2
 PART_BYTES = 512 * 1024
 """The most content that one part carries, well below gRPC's usual limit of 4 MB for a message."""
 
+_LONGEST_ID = 256
 
 _Content = str | online_pb2.TokenSequence | online_pb2.FeatureSequence
 
@@ -62,21 +63,27 @@ def parts(document: Document, part_bytes: int = PART_BYTES) -> list[offline_pb2.
     """The messages that carry a document, in order; one when it is not longer than `part_bytes`.
 
     InvalidInputError when it holds what cannot be put on the wire, such as half of a surrogate pair or rows
-    of different length.
+    of different length, or has an id of which the server would answer a part only.
     """
+    if len(document.id) > _LONGEST_ID:
+        raise _refusal("document_id", f"expected 1 to {_LONGEST_ID} characters, got {len(document.id)}")
+    field = "document_id"
     try:
+        document.id.encode()
+        field = (
+            "text" if document.text is not None else "tokens" if document.tokens is not None else "features"
+        )
         contents = list(_contents(document, part_bytes))
         return [
             _part(document.id, content, number, more=number < len(contents) - 1)
             for number, content in enumerate(contents)
         ]
     except (ValueError, TypeError, OverflowError) as error:
-        field = (
-            "text" if document.text is not None else "tokens" if document.tokens is not None else "features"
-        )
-        raise InvalidInputError(
-            f"{field}: cannot be sent: {error}", violations=(Violation(field=field, description=str(error)),)
-        ) from error
+        raise _refusal(field, f"cannot be sent: {error}") from error
+
+
+def _refusal(field: str, problem: str) -> InvalidInputError:
+    return InvalidInputError(f"{field}: {problem}", violations=(Violation(field=field, description=problem),))
 
 
 def _part(document_id: str, content: _Content, number: int, *, more: bool) -> offline_pb2.Document:

@@ -109,6 +109,20 @@ def test_half_a_surrogate_pair_fails_alone(client: Any) -> None:
     assert results["2"].label == "plants"
 
 
+def test_an_id_that_would_come_back_cut_off_fails_alone(client: Any) -> None:
+    """The server answers the beginning of a long id, which nobody would wait for."""
+    results = list(
+        client.classify([("x" * 300, "plants"), ("\ud800", "plants"), ("2", "plants")], model="topics")
+    )
+    fields = {
+        result.id[:1]: result.error.violations[0].field
+        for result in results
+        if isinstance(result.error, errors.InvalidInputError)
+    }
+    assert fields == {"x": "document_id", "\ud800": "document_id"}
+    assert [result.label for result in results if result.id == "2"] == ["plants"]
+
+
 def test_long_documents_travel_in_parts(client: Any, server: FakeServer) -> None:
     """Two million characters arrive whole, in parts well below a megabyte, beside short documents."""
     long_text = "plants " + "ü" * 1_000_000
