@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -225,3 +226,8 @@ def test_wants_that_mean_nothing_are_refused(refused: dict[str, float]) -> None:
     """Each by a line that names it."""
     with pytest.raises(ValueError, match=next(iter(refused))):
         TransductionWants(**refused)  # type: ignore[arg-type]
+
+
+def test_the_largest_penalty_of_the_longest_output_is_a_number() -> None:
+    """Not an overflow, which would fail the document as a defect of the server's."""
+    assert TransductionWants(length_penalty=100.0).penalty(100_000) == sys.float_info.max

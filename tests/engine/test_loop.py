@@ -177,6 +177,52 @@ def test_a_sink_that_breaks_costs_nobody_else_an_answer():
     assert [line["event"] for line in logs] == ["an answer could not be delivered"] * 2
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_everybody_is_told_when_a_lane_breaks():
+    """Those whose operations it was about to take, of another lane too, also when it cannot even be abandoned."""
+
+    class BreakingLane(GatedLane):
+        def accept(self, tickets, answers):
+            raise ZeroDivisionError
+
+        def abandon(self, answers):
+            raise ZeroDivisionError
+
+    waiting, inbox = threading.Event(), Inbox()
+
+    class WaitingLane(GatedLane):
+        def housekeep(self, answers):
+            waiting.wait(30)
+
+    other = WaitingLane()
+    engine = Engine(
+        lanes={Question: BreakingLane(), OtherQuestion: other},
+        observer=SilentObserver(),
+        deliver=inbox.deliver,
+    )
+    engine.wake()
+    engine.submit_all([ticket(0), ticket(1)])
+    engine.submit(Ticket(operation=OtherQuestion(2), sink=None, tag=2, received_seconds=0.0))
+    waiting.set()
+    engine.start()
+    assert len(inbox.outcomes(3)) == 3
+    assert all(isinstance(outcome, ZeroDivisionError) for outcome in inbox.outcomes(3))
+    assert engine.stop(30)
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300])
+def test_a_lane_may_have_nothing_due_for_ages(seconds):
+    """What is set to never happen is due later than a lock can wait for."""
+    lane, inbox = GatedLane(), Inbox()
+    lane.wakes_in_seconds = lambda: seconds
+    engine = make_engine(lane, inbox)
+    engine.submit(ticket(1))
+    assert inbox.outcomes(1) == [1]
+    engine.submit(ticket(2))
+    assert inbox.outcomes(2) == [1, 2]
+    assert engine.stop(30)
+
+
 def test_it_can_be_seen_where_a_turn_stands_still():
     """From another thread; an engine that has ended stands nowhere."""
     lane, inbox = GatedLane(is_open=False), Inbox()

@@ -306,13 +306,15 @@ def test_a_model_that_was_let_go_leaves_no_line() -> None:
 def test_a_second_try_is_dropped_past_its_deadline() -> None:
     """A document that waits for its second try is still dropped when its deadline passes."""
     desk = Desk(slice_seconds=0.001)
-    desk.accept(POISON)
-    desk.accept(2, deadline_seconds=desk.clock() + 0.001)
+    desk.accept(POISON, steps=5)
+    desk.accept(2, steps=5)
+    desk.accept(3, steps=5, deadline_seconds=desk.clock() + 0.001)
     desk.lane.run(desk.answers)
-    assert desk.lane.unfinished_documents == 2
+    assert desk.lane.unfinished_documents == 3
     desk.finish()
     assert isinstance(desk.outcome(POISON), RuntimeError)
-    assert isinstance(desk.outcome(2), DeadlineExpired)
+    assert desk.values(2).tolist() == [2, -2]
+    assert isinstance(desk.outcome(3), DeadlineExpired)
 
 
 def test_scores_that_are_not_finite_fail_that_document_alone() -> None:

@@ -26,6 +26,9 @@ _log = structlog.get_logger(__name__)
 ENGINE_THREAD = "gatehouse-engine"
 """Its name. What it dies of is told by `Engine.failure`."""
 
+_LONGEST_WAIT_SECONDS = 3600.0
+"""Longer than any other wait matters, and within what a lock can wait for."""
+
 Answers = list[tuple[Ticket, object]]
 Deliver = Callable[[Answers], None]
 
@@ -95,6 +98,7 @@ class Engine:
         self._max_queued = max_queued
         self.clock = clock
         self._inbox: deque[Ticket] = deque()
+        self._not_accepted: list[tuple[Lane, list[Ticket]]] = []
         self._unanswered = dict.fromkeys(self._distinct_lanes, 0)
         self._changed = threading.Condition()
         self._draining = False
@@ -196,11 +200,17 @@ class Engine:
             self._failure = failure
             with self._changed:
                 self._draining = True
-                lost = list(self._inbox)
+                lost = [ticket for _, batch in self._not_accepted for ticket in batch] + list(self._inbox)
                 self._inbox.clear()
-            answers += [(ticket, failure) for ticket in lost]
             for lane in self._distinct_lanes:
-                lane.abandon(answers)
+                try:
+                    lane.abandon(answers)
+                except (
+                    Exception
+                ):  # the one that broke may break again; the other one's callers have to be told
+                    _log.exception("a lane could not be abandoned")
+            told = {ticket for ticket, _ in answers}
+            answers += [(ticket, failure) for ticket in lost if ticket not in told]
             self._deliver(answers)
             raise
 
@@ -208,8 +218,11 @@ class Engine:
         """One turn; false when it was the last. Appends to `answers`, so that a breaking lane loses none of them."""
         tickets, stopping = self._take()
         self._turn_began_seconds = self.clock()
-        for lane, batch in self._by_lane(tickets):
+        batches = self._not_accepted = self._by_lane(tickets)
+        while batches:
+            lane, batch = batches[0]
             lane.accept(batch, answers)
+            del batches[0]
             self._hand_over(lane, answers)
         for lane in self._distinct_lanes:
             lane.housekeep(answers)
@@ -236,7 +249,7 @@ class Engine:
         wakes = [seconds for lane in self._distinct_lanes if (seconds := lane.wakes_in_seconds()) is not None]
         with self._changed:
             if not self._inbox and not busy and not self._stopping and not self._woken:
-                self._changed.wait(max(0.0, min(wakes)) if wakes else None)
+                self._changed.wait(max(0.0, min(*wakes, _LONGEST_WAIT_SECONDS)) if wakes else None)
             self._woken = False
             tickets = list(self._inbox)
             self._inbox.clear()

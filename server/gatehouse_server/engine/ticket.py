@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
-
-from gatehouse_server.engine.value import value
 
 
 class ReplySink(Protocol):
@@ -22,9 +21,9 @@ def _always() -> bool:
     return True
 
 
-@value
+@dataclass(slots=True, eq=False)
 class Ticket:
-    """One operation on its way to the engine.
+    """One operation on its way to the engine. Nobody changes it; two are the same only if they are one.
 
     `wanted` tells, on any thread, whether somebody still waits for the answer; work that nobody wants any more is
     dropped before it is computed where that is harmless. `client` tells whose it is: clients share ticks fairly.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -30,7 +31,10 @@ class TransductionWants:
 
     def penalty(self, length: int) -> float:
         """What the log-probability of so many tokens is divided by: equation 14 of Wu et al. 2016."""
-        return float(((5 + length) / 6) ** self.length_penalty)
+        try:
+            return float(((5 + length) / 6) ** self.length_penalty)
+        except OverflowError:
+            return sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gatehouse_server.network.arithmetic import Arithmetic
 from gatehouse_server.network.dense import Dense
 from gatehouse_server.network.spec import NetworkSpec, state_layout
 from gatehouse_server.network.state import State
@@ -13,13 +14,14 @@ from gatehouse_server.network.state import State
 class InitialLayer:
     """state = a(W v + b), cut into the parts of the state in the order of the layout; a is tanh or nothing."""
 
-    def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Tensor]) -> None:
-        """`parameters` are those of the network, where it shall compute."""
+    def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Tensor], *, reproducible: bool) -> None:
+        """`parameters` are those of the network, where it shall compute: in float32, once for each sequence."""
         assert spec.initial is not None, "only networks whose specification names it have one"
         self._size = spec.initial.size
         self._activation = spec.initial.activation
         self._widths = [part.width for part in state_layout(spec.recurrent).parts]
-        self.dense = Dense(parameters["initial.weight"], parameters["initial.bias"])
+        arithmetic = Arithmetic(reproducible=reproducible)
+        self.dense = Dense(parameters["initial.weight"], parameters["initial.bias"], arithmetic)
 
     def state(self, vectors: Tensor) -> State:
         """vectors (B, size) -> the parts of the state (B, width), contiguous. Raises ValueError for another width."""

@@ -74,12 +74,14 @@ class Network:
         with torch.inference_mode():
             placed = {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
             workspace = Workspace(device)
-            head = fused = stack = None
+            head = fused = stack = initial = None
             if spec.head is not None:
                 weight = placed["embedding.weight" if spec.head.tied else "head.weight"]
                 head = Head(spec.head, weight, placed.get("head.bias"), workspace, arithmetic)
             if are_layers_fused(spec, device, arithmetic):
                 fused = FusedLayers(spec, placed, device)
+            if spec.initial is not None:
+                initial = InitialLayer(spec, placed, reproducible=arithmetic.reproducible)
             if fused is None or not _reads_whole(spec):
                 stack = Stack(spec, placed, workspace, fold_limit_bytes, arithmetic)
             return cls(
@@ -87,7 +89,7 @@ class Network:
                 stack=stack,
                 fused=fused,
                 head=head,
-                initial=None if spec.initial is None else InitialLayer(spec, placed),
+                initial=initial,
                 device=device,
                 arithmetic=arithmetic,
             )
@@ -125,7 +127,10 @@ class Network:
         """Whether every matrix product proved that rows are independent of each other to the bit."""
         if self._fused is not None:
             return False
-        return self._stack.reproducible and (self.head is None or self.head.dense.reproducible)
+        others = (self.head, self._initial)
+        return self._stack.reproducible and all(
+            other.dense.reproducible for other in others if other is not None
+        )
 
     @torch.inference_mode()
     def initial_state(self, rows: int) -> State:

@@ -20,7 +20,7 @@ _RESULT_BYTES = 512
 _HYPOTHESIS_BYTES = 64
 _ID_BYTES = 5
 _LARGEST_PENALTY = 100.0
-"""Beyond all sense, and well within what a float can divide by."""
+"""Beyond all sense: the longest output wins, whatever it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
