@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gatehouse_server.network.recording import is_recording, with_its_loops
+from gatehouse_server.network.row_counts import computed_rows
 
 # Longer sums are cut into blocks by the library, and how depends on the number of rows.
 _LARGEST_PACKED_SUM = 1024
@@ -31,8 +32,6 @@ _LARGEST_PLAIN_SUM = 512
 PROOF_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 64, 129)
 _PROOF_SHIFT = 5
 _TILE_ROWS_OF_CPU = 16
-_FEW_ROWS = 128
-_ROW_STEP = 32
 TILE_ROWS_OF_GPU = 256
 """On a GPU a product of 256 rows takes hardly longer than one of a single row."""
 
@@ -70,7 +69,6 @@ class PackedKernel:
         self._bias = bias
         # Resolved once: every attribute access through torch.ops costs a fraction of a microsecond per step.
         self._linear: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.default
-        self._linear_add: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.binary
 
     def product(self, x: Tensor) -> Tensor:
         return with_few_row_counts(self._product, x)
@@ -83,7 +81,7 @@ class PackedKernel:
 
     def add_to(self, x: Tensor, base: Tensor) -> Tensor:
         if len(self._parts) == 1:
-            return self._linear_add(x, base, self._first, None, "add")
+            return _linear_add(x, base, self._first)
         return self._add_parts(x, base, self._parts)
 
     def _multiply(self, x: Tensor) -> Tensor:
@@ -93,13 +91,24 @@ class PackedKernel:
 
     def _add_parts(self, x: Tensor, base: Tensor, parts: list[tuple[slice, Tensor]]) -> Tensor:
         for columns, weight in parts:
-            base = self._linear_add(x[:, columns], base, weight, None, "add")
+            base = _linear_add(x[:, columns], base, weight)
         return base
 
 
 @with_its_loops  # the recorder does not take an empty list
 def _linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045 - the compiler's syntax
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+
+
+@with_its_loops  # the number of rows is known when it runs
+def _linear_add(x: Tensor, base: Tensor, weight: Tensor) -> Tensor:
+    """Steps of documents, which are recorded, have any number of rows: as `with_few_row_counts`."""
+    missing = computed_rows(x.size(0)) - x.size(0)
+    if missing == 0:
+        return torch.ops.mkldnn._linear_pointwise(x, base, weight, None, "add")  # type: ignore[no-any-return]
+    padded = torch.constant_pad_nd(x, [0, 0, 0, missing])
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(padded, weight, None, "none", [], "")
+    return base.add_(product[: x.size(0)])
 
 
 class PlainKernel:
@@ -163,16 +172,12 @@ class TiledKernel:
 
 
 def with_few_row_counts(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """product(x), computed with a few rows more if there are many.
-
-    oneDNN compiles a program for each number of rows that it meets, which takes about a millisecond and a third of a
-    megabyte, and keeps a thousand of them. Blocks of documents have any number of rows: they would always meet a new
-    one, push out those of others, and let memory grow for hours. What is recorded has few rows.
-    """
-    rows = 0 if is_recording() else x.shape[0]
-    if rows <= _FEW_ROWS or rows % _ROW_STEP == 0:
+    """product(x), computed with a few rows more where `computed_rows` wants them. What is recorded has few numbers."""
+    if is_recording():
         return product(x)
-    return product(_padded(x, rows + _ROW_STEP - rows % _ROW_STEP))[:rows]
+    rows = x.shape[0]
+    computed = computed_rows(rows)
+    return product(x) if computed == rows else product(_padded(x, computed))[:rows]
 
 
 def _padded(matrix: Tensor, rows: int) -> Tensor:
