@@ -147,7 +147,7 @@ def test_word_before_what_the_tokenizer_drops_is_finished() -> None:
 
 
 def test_word_of_many_tokens_is_not_divided() -> None:
-    """A word that a sub-word tokenizer makes many tokens of stays open as a whole, however long."""
+    """A word that a sub-word tokenizer makes many tokens of stays open as a whole, a rather long one too."""
     tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     typed = TextCodec(tokenizer).split_for_suggest("b " + "a" * 100, "start_over")

@@ -54,6 +54,21 @@ def test_completions_are_what_a_search_of_all_words_finds(prefix: str) -> None:
     assert VOCABULARY.completions(prefix).tolist() == searched
 
 
+def test_tokens_of_one_word_are_counted() -> None:
+    """Tokens count as one word that differ in case or have one form to show; what is never suggested does not count."""
+    words = ["<unk>", "damn", "Damn", "DAMN", ".", "the", "i'm", "im"]
+    counted = [
+        Vocabulary(
+            Tokenizer(models.WordLevel({word: number for number, word in enumerate([*words, *more])})),
+            display=display,
+            blocked=["damn"],
+            control_ids=[0],
+        ).most_alike
+        for more, display in (([], {}), (["The"], {}), (["The", "THE"], {}), ([], {"im": "I'm"}))
+    ]
+    assert counted == [1, 2, 3, 2]
+
+
 def test_empty_prefix_gives_every_word_that_may_be_suggested() -> None:
     """Nothing typed restricts nothing, but what is suppressed stays so."""
     allowed = set(range(len(KEYBOARD_WORDS))) - VOCABULARY.suppressed_ids

@@ -136,7 +136,7 @@ class TextCodec:
         return align_window(
             tape_ids,
             typed.stable_ids,
-            bool(typed.cut_word),
+            typed.cut_tokens > 0,
             window_is_whole=typed.is_whole,
             cut_tokens=typed.cut_tokens,
             continues=continues,

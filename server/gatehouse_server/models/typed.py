@@ -2,9 +2,10 @@
 typed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from gatehouse_server.models.capitalisation import Capitalisation, typed_capitalisation
 from gatehouse_server.models.sections import SentenceEnd
@@ -12,10 +13,17 @@ from gatehouse_server.models.sentence import ends_sentence, sentence_start
 from gatehouse_server.models.vocabulary import Vocabulary, is_word_character
 
 UNSETTLED_CHARACTERS = 64
-"""How much of a text without white space may still change; what lies further back counts as settled."""
+"""How much of a text without white space may still change, and as much again of a word that begins before that;
+what lies further back counts as settled.
+"""
 
 _JOINED_PIECES = 4
 """How many pieces the word being typed may have: "don" + "'" is on its way to "don't"."""
+
+Spans = Sequence[tuple[int, int]]
+"""Where each token stands in the text: its first character and the one after its last."""
+Words = Sequence[int | None]
+"""Which word of the tokenizer's each token belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +39,8 @@ class TypedText:
     `is_whole`: the text begins where the tape has to (after a sentence end that starts over), not where a
     window cuts.
     `cut_word`: the text's first chunk, which a window may have cut (empty when it can't have), and
-    `cut_tokens`: how many of `stable_ids` stand for it.
+    `cut_tokens`: how many of `stable_ids` stand for it, or for the blanks that the text begins with: at the beginning
+    of a text some tokenizers make more of them.
     """
 
     stable_ids: tuple[int, ...]
@@ -59,15 +68,16 @@ def split_typed(
     boundary = len(settled) - min(len(last_chunk), UNSETTLED_CHARACTERS)
 
     encoding = tokenizer.encode(settled, add_special_tokens=False)
-    first_open = _first_open(encoding, boundary)
-    begins, prefix_token = _unfinished_word(encoding, vocabulary, settled, first_open, bool(last_chunk))
-    ids = encoding.ids
+    ids, spans, words = encoding.ids, encoding.offsets, encoding.word_ids  # each access builds the whole list
+    first_open = _first_open(spans, words, settled, boundary)
+    begins, prefix_token = _unfinished_word(spans, words, vocabulary, settled, first_open)
     prefix = settled[begins:]
     sentence_begin = 0 if starts_over else min(begin, len(settled))
     starts_sentence = not any(map(is_word_character, settled[sentence_begin:begins])) or (
         not prefix and bool(last_chunk) and ends_sentence(settled)
     )
-    cut_word = "" if is_whole or not settled or considered[0].isspace() else settled.split(None, 1)[0]
+    blanks = len(considered) - len(considered.lstrip())
+    cut_word = "" if is_whole or not settled or blanks else settled.split(None, 1)[0]
     return TypedText(
         stable_ids=tuple(ids[:first_open]),
         provisional_ids=tuple(ids[first_open:prefix_token]),
@@ -77,36 +87,42 @@ def split_typed(
         curly_apostrophe="’" in considered,
         is_whole=is_whole,
         cut_word=cut_word,
-        cut_tokens=sum(end <= len(cut_word) for _, end in encoding.offsets[:first_open]),
+        cut_tokens=sum(end <= (blanks or len(cut_word)) for _, end in spans[:first_open]),
     )
 
 
-def _first_open(encoding: Encoding, boundary: int) -> int:
-    """The index of the first token that reaches past `boundary`; a word is not divided."""
-    spans, words = encoding.offsets, encoding.word_ids
+def _first_open(spans: Spans, words: Words, text: str, boundary: int) -> int:
+    """The index of the first token of `text` that reaches past `boundary`. A word is not divided, unless it is
+    endless: where the tokenizer cuts no words, white space does.
+    """
     first = len(spans)
     while first > 0 and spans[first - 1][1] > boundary:
         first -= 1
-    while 0 < first < len(spans) and words[first] is not None and words[first] == words[first - 1]:
+    while (
+        0 < first < len(spans)
+        and words[first] is not None
+        and words[first] == words[first - 1]
+        and not _blanks(text, spans[first])
+        and boundary - spans[first - 1][0] <= UNSETTLED_CHARACTERS
+    ):
         first -= 1
     return first
 
 
 def _unfinished_word(
-    encoding: Encoding, vocabulary: Vocabulary, text: str, first_open: int, has_chunk: bool
+    spans: Spans, words: Words, vocabulary: Vocabulary, text: str, first_open: int
 ) -> tuple[int, int]:
     """Where the unfinished last word of `text` begins: its character and its token; the ends of both without
     one.
     """
-    nothing = len(text), len(encoding.ids)
-    if not has_chunk or first_open == len(encoding.ids):
+    nothing = len(text), len(spans)
+    if first_open == len(spans):
         return nothing
     # The pieces that the tokenizer cuts the chunk into, as (first character, first token).
     pieces: list[tuple[int, int]] = []
-    spans, words = encoding.offsets, encoding.word_ids  # each access builds the whole list
     for token in range(first_open, len(words)):
         if not pieces or words[token] is None or words[token] != words[token - 1]:
-            pieces.append((spans[token][0], token))
+            pieces.append((spans[token][0] + _blanks(text, spans[token]), token))
     if spans[-1][1] != len(text):
         return nothing  # the tokenizer drops what was typed last, so the word before it is finished
     # The longest run of pieces that some word begins with is what is being typed.
@@ -115,3 +131,9 @@ def _unfinished_word(
             return start, token
     start, token = pieces[-1]
     return (start, token) if is_word_character(text[-1]) else nothing
+
+
+def _blanks(text: str, span: tuple[int, int]) -> int:
+    """How much white space a token begins with: many sub-word tokenizers put the blank before a word into it."""
+    covered = text[slice(*span)]
+    return len(covered) - len(covered.lstrip())

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -21,6 +22,8 @@ def is_word_character(character: str) -> bool:
 
 class Vocabulary:
     """All V words, their order, and those that are never suggested. Immutable after construction.
+
+    `most_alike` is the largest number of tokens, of those that may be suggested, that one word can have.
 
     `display` maps a word (compared without case) to the form to show; `blocked` lists words never to suggest.
     Entries that the vocabulary lacks are ignored in both, so that one list can serve several models.
@@ -55,6 +58,11 @@ class Vocabulary:
             for n, word in enumerate(self.words)
             if n not in self.control_ids and not any(map(is_word_character, word))
         )
+        unsuggested = self.suppressed_ids | self.punctuation_ids
+        # Tokens that differ in case or by a blank only ("the", "The", "Ġthe"), or that have one form to show.
+        forms = {key: self.fold(form) for key, form in shown.items()}
+        alike = Counter(forms.get(key, key) for n, key in enumerate(self._keys) if n not in unsuggested)
+        self.most_alike = max(alike.values(), default=1)
         offered = sorted((key, n) for n, key in enumerate(self._keys) if n not in self.suppressed_ids)
         self._sorted_keys = [key for key, _ in offered]
         self._sorted_ids = np.array([n for _, n in offered], dtype=np.int64)
@@ -111,8 +119,11 @@ def _normalisation(tokenizer: Tokenizer) -> Callable[[str], str]:
     if normalizer is None:
         return lambda word: word
 
+    # Some put a mark before every text, for a blank that its first word would have.
+    mark = str(normalizer.normalize_str("a"))[:-1]
+
     def normalise(word: str) -> str:
-        return str(normalizer.normalize_str(word))
+        return str(normalizer.normalize_str(word)).removeprefix(mark)
 
     return normalise
 

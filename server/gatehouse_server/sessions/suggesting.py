@@ -51,8 +51,11 @@ def suggest(
         operation.text, "start_over" if session.model.sentence_starts_over else "keep_context"
     )
     wants = Wants(
-        # Words that the caller excludes are dropped from the answer, so there must be that many more.
-        k=min(operation.k + len(operation.exclude), session.model.output_size),
+        # Words that the caller excludes are dropped from the answer, so there must be that many more; and as many
+        # tokens may be one word.
+        k=min(
+            (operation.k + len(operation.exclude)) * codec.vocabulary.most_alike, session.model.output_size
+        ),
         suppressed=True,
         candidates=codec.completions(typed.prefix) if typed.prefix else None,
         watched=codec.unknown_id if operation.extra_words else None,
