@@ -23,7 +23,6 @@ from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.operations import RefusedWrite
 from gatehouse_server.sessions.results import SessionState, StepOutput, Timing, WriteResult
 from gatehouse_server.telemetry.metrics import Metrics
-from gatehouse_server.telemetry.recent import RecentActivity, RecentOperations
 from gatehouse_server.transport.admin import AdminServicer
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.document_services import DocumentLimits, Services
@@ -35,6 +34,7 @@ from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
 from gatehouse_server.transport.online_stream import StreamLimits
+from gatehouse_server.transport.output_sizes import OutputSizes
 from gatehouse_server.transport.server import (
     ADMIN_SERVICES,
     SERVICES,
@@ -44,8 +44,10 @@ from gatehouse_server.transport.server import (
     build_admin_server,
     build_server,
 )
-from gatehouse_server.transport.server_status import ModelLine, ServerStatus
+from gatehouse_server.transport.server_status import ServerStatus
 from google.rpc import error_details_pb2, status_pb2
+
+from tests.transport.busy_server import STATUS
 
 STATE = SessionState(
     incarnation=1,
@@ -56,50 +58,6 @@ STATE = SessionState(
     expires_in_seconds=3600.0,
 )
 TIMING = Timing(queue_seconds=0.001, compute_seconds=0.002)
-
-
-STATUS = ServerStatus(
-    version="1.2.3",
-    device="cpu",
-    phase="serving",
-    serving_since_unix_seconds=1_000_000.5,
-    problems={},
-    warnings={"state_store": "fails"},
-    recent=RecentActivity(
-        window_seconds=10.0,
-        steps_per_second=1234.5,
-        documents_per_second=0.0,
-        batch_sessions=3.5,
-        batch_documents=0.0,
-        operations=(
-            RecentOperations(
-                operation="write",
-                per_second=100.0,
-                failed_per_second=1.0,
-                p50_seconds=0.002,
-                p99_seconds=0.0123,
-            ),
-        ),
-    ),
-    queued=7,
-    queued_documents=11,
-    queue_capacity=16384,
-    open_calls=5,
-    live_sessions=3,
-    live_sessions_capacity=10_000,
-    packed_sessions=2,
-    stored_sessions=9,
-    sessions_capacity=1_000_000,
-    session_bytes=4096,
-    store_kind="sqlite",
-    durability="async",
-    unsaved_sessions=1,
-    lag_seconds=0.25,
-    models=(
-        ModelLine(key="keyboard@1", status="leaving", fingerprint="f" * 64, sessions=5, memory_bytes=1000),
-        ModelLine(key="broken@1", status="failed", problem="config.json is missing"),
-    ),
-)
 
 
 def write_result(session_id: str = "s", position: int = 3) -> WriteResult:
@@ -242,6 +200,7 @@ async def stage(
             metrics=metrics.requests,
             departure=departure,
             limits=stream_limits or StreamLimits(),
+            sizes=OutputSizes(registry, max_bytes=3 * 2**20),
             generation_limits=GenerationLimits(),
         )
         servicers = Servicers(

@@ -13,6 +13,7 @@ from gatehouse_server.engine.documents import DocumentScores, DocumentSteps
 from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.models.registry import Registry
+from gatehouse_server.transport.document_flow import DocumentFlow
 from gatehouse_server.transport.document_form import form_of
 from gatehouse_server.transport.document_services import DocumentLimits
 from gatehouse_server.transport.documents import DocumentEncoder
@@ -130,6 +131,31 @@ async def test_a_caller_that_leaves_ends_what_was_being_told(taggers: Registry) 
         on.engine.answer(*map(tags_for, on.engine.waiting))
         call.cancel()
         await on.happenings.until(Happening.DROPPED_CANCELLED, 3)
+
+
+async def test_a_caller_that_leaves_before_anything_was_told_has_all_of_it_counted(
+    taggers: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large results that were not begun are dropped and counted as those half told."""
+    flows: list[Any] = []
+    begin = DocumentFlow.__init__
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> None:
+        flows.append(self)
+        begin(self, *args, **kwargs)
+
+    monkeypatch.setattr(DocumentFlow, "__init__", noted)
+    async with stage(taggers) as on:
+        call: Any = offline_pb2_grpc.OfflineServiceStub(on.channel).ClassifyStream()
+        await call.write(request(*(document(str(number), 1000) for number in range(3))))
+        await on.engine.until_submitted(3)
+        on.engine.answer(*map(tags_for, on.engine.waiting))
+        (flow,) = flows
+        flow.leave()
+        async with asyncio.timeout(20):
+            await on.happenings.until(Happening.DROPPED_CANCELLED, 3)
+        assert flow.unanswered == 0
+        call.cancel()
 
 
 @pytest.mark.parametrize(

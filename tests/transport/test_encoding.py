@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gatehouse.v1 import online_pb2, session_pb2
 from gatehouse_server.engine.looking import LayerActivations
+from gatehouse_server.errors import InvalidInput
 from gatehouse_server.sessions.results import (
     Durability,
     SessionView,
@@ -149,3 +150,32 @@ def test_the_weight_of_a_result_is_close_to_its_size() -> None:
     message = online_pb2.WriteResult()
     fill_write_result(message, result)
     assert weight_bytes(result) == pytest.approx(message.ByteSize(), rel=0.1)
+
+
+def test_the_weight_of_a_suggestion_covers_its_size() -> None:
+    """However many words it has, and whatever their letters take; the unfinished word is part of it."""
+    words = [
+        f"{letter * length}{number}" for number in range(100) for letter in "aé語😀" for length in (1, 40)
+    ]
+    result = SuggestResult(
+        session_id="s" * 128,
+        state=STATE,
+        timing=TIMING,
+        suggestions=tuple(Suggestion(text=word, log_probability=-1.0) for word in words),
+        prefix="語" * 1000,
+        rebuilt=True,
+        computed_steps=3,
+    )
+    message = online_pb2.SuggestResult()
+    fill_suggest_result(message, result)
+    assert message.ByteSize() <= weight_bytes(result) <= 2 * message.ByteSize()
+
+
+def test_suggestions_that_do_not_fit_into_a_message_are_refused() -> None:
+    """Such an answer would end a whole stream; this one says to ask for fewer."""
+    words = (Suggestion(text="x" * 1000, log_probability=-1.0),) * 20_000
+    result = SuggestResult("s", STATE, TIMING, words, "", False, 1)
+    with pytest.raises(InvalidInput) as caught:
+        fill_suggest_result(online_pb2.SuggestResult(), result)
+    assert caught.value.reason == "OUTPUTS_TOO_LARGE"
+    assert caught.value.violations[0].field == "k"

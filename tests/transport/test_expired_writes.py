@@ -13,6 +13,7 @@ from gatehouse_server.sessions.operations import CreateSession
 from gatehouse_server.telemetry.metrics import Metrics
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.online_stream import OnlineStream, StreamLimits
+from gatehouse_server.transport.output_sizes import OutputSizes
 from gatehouse_server.transport.replies import ask
 from google.protobuf.duration_pb2 import Duration
 
@@ -74,6 +75,7 @@ async def test_a_write_whose_time_ran_out_in_the_queue_is_not_computed(registry:
         call,
         engine=engine,
         limits=StreamLimits(),
+        sizes=OutputSizes(registry, max_bytes=3 * 2**20),
         observer=metrics.engine,
         metrics=metrics.requests,
         client="",

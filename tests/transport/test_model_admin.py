@@ -103,7 +103,7 @@ async def test_a_folder_is_needed(registry: Registry, folder: str) -> None:
 
 
 async def test_the_status_arrives_whole(registry: Registry) -> None:
-    """Every field of the message is filled from what the server knows; see STATUS of the stage."""
+    """Every field of the message is filled from what the server knows; see STATUS of the busy server."""
     async with stage(registry) as on:
         stub = admin_pb2_grpc.AdminServiceStub(on.admin_channel)
         told = await stub.GetStatus(admin_pb2.GetStatusRequest())

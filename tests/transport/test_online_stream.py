@@ -1,8 +1,6 @@
 """One stream: results together, bad operations alone, bounded on both sides, nothing undone when it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -15,51 +13,9 @@ from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import InvalidInput, Overloaded
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.results import StepOutput, WriteResult
-from gatehouse_server.transport.online_stream import StreamLimits
 
-from tests.transport.stage import (
-    STATE,
-    TIMING,
-    Stage,
-    fields_of,
-    reason_of,
-    stage,
-    write_result,
-)
-
-# The stubs do not know that a dictionary can stand for a submessage.
-ONLINE: Any = online_pb2
-
-Call = grpc.aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
-
-
-def write(tag: int, session_id: str = "s", **fields: Any) -> online_pb2.StreamOperation:
-    """A write that moves to the start, unless `fields` say otherwise."""
-    operation: online_pb2.StreamOperation = ONLINE.StreamOperation(
-        tag=tag, write={"session_id": session_id, "at": 0, **fields}
-    )
-    return operation
-
-
-def request(*operations: online_pb2.StreamOperation) -> online_pb2.StreamRequest:
-    """One message."""
-    return online_pb2.StreamRequest(operations=operations)
-
-
-async def received(call: Call) -> online_pb2.StreamResponse:
-    """The next message."""
-    message = await call.read()
-    assert isinstance(message, online_pb2.StreamResponse), "the stream has ended"
-    return message
-
-
-@asynccontextmanager
-async def streaming(registry: Registry, **limits: Any) -> AsyncIterator[tuple[Stage, Call]]:
-    """A stage with a stream open on it."""
-    async with stage(registry, stream_limits=StreamLimits(**limits)) as on:
-        call = online_pb2_grpc.OnlineServiceStub(on.channel).Stream()
-        yield on, call
-        call.cancel()
+from tests.transport.stage import STATE, TIMING, fields_of, reason_of, write_result
+from tests.transport.streams import ONLINE, received, request, streaming, write
 
 
 async def test_what_one_tick_finishes_leaves_in_one_message(registry: Registry) -> None:
@@ -219,29 +175,6 @@ async def test_an_answer_that_cannot_be_encoded_costs_only_itself(registry: Regi
         first, second = (await received(call)).results
         assert (first.tag, reason_of(first.status)) == (1, "INTERNAL")
         assert (second.tag, second.HasField("status")) == (2, False)
-
-
-async def test_what_follows_a_write_that_found_no_room_is_refused(registry: Registry) -> None:
-    """A pipeline behind a full queue gets PRECEDING_WRITE_REFUSED, until the refused revision comes again."""
-    async with streaming(registry) as (on, call):
-        on.engine.play = lambda ticket: write_result()
-        on.engine.refusal = Overloaded("full", reason="QUEUE_FULL", retry_after_seconds=0.1)
-        await call.write(request(write(1, revision=5, incarnation=1)))
-        assert reason_of((await received(call)).results[0].status) == "QUEUE_FULL"
-        on.engine.refusal = None
-        await call.write(
-            request(
-                write(2, revision=6, incarnation=1),
-                write(3, "other", revision=6, incarnation=1),
-                write(4, revision=5, incarnation=1),
-                write(5, revision=6, incarnation=1),
-            )
-        )
-        results: dict[int, online_pb2.StreamResult] = {}
-        while len(results) < 4:
-            results.update({each.tag: each for each in (await received(call)).results})
-        assert reason_of(results[2].status) == "PRECEDING_WRITE_REFUSED"
-        assert [results[tag].HasField("status") for tag in (3, 4, 5)] == [False] * 3
 
 
 async def test_a_full_queue_fails_the_operations_and_not_the_stream(registry: Registry) -> None:

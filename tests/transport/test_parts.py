@@ -1,5 +1,6 @@
 """Documents from parts: contiguous, bounded, and each failing alone."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -119,3 +120,44 @@ def test_a_document_over_the_limit_is_cut_where_that_is_asked() -> None:
     assert isinstance(tokens, WholeDocument)
     assert isinstance(tokens.content, np.ndarray)
     assert (tokens.content.tolist(), tokens.truncated) == ([1, 2], True)
+
+
+def smallest_part(kind: str, number: int, more: bool = True) -> offline_pb2.Document:
+    """A part of one step, or of two characters."""
+    if kind == "text":
+        return part("a", number, more, text=f"{number % 100:02}")
+    if kind == "tokens":
+        return part("a", number, more, tokens={"ids": [number]})
+    values = np.array([number], "<f4").tobytes()
+    return part("a", number, more, features=online_pb2.FeatureSequence(width=1, values=values))
+
+
+@pytest.mark.parametrize("kind", ["text", "tokens", "features"])
+def test_a_document_in_the_smallest_parts_takes_little_more_than_its_content(kind: str) -> None:
+    """However many there are, and it comes out whole."""
+    count = 20_000
+    assembler = PartAssembler(max_document_bytes=10**6, truncate=False)
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            assert assembler.accept(smallest_part(kind, number)) is None
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 10 * count + 500_000
+    whole = assembler.accept(smallest_part(kind, count, more=False))
+    assert isinstance(whole, WholeDocument)
+    if isinstance(whole.content, str):
+        assert whole.content == "".join(f"{number % 100:02}" for number in range(count + 1))
+    else:
+        assert whole.content.ravel().tolist() == list(range(count + 1))
+
+
+def test_rows_of_other_widths_fail_their_document_however_many_parts_it_has() -> None:
+    """A width has to stay, also where it changes long after the first parts."""
+    rows = [
+        online_pb2.FeatureSequence(width=width, values=np.zeros(width, "<f4").tobytes()) for width in (1, 2)
+    ]
+    for changed in (1, 1023, 1024, 1025):
+        parts = [part("a", number, True, features=rows[number >= changed]) for number in range(1500)]
+        assert assembled(*parts, part("a", 1500, features=rows[1]), max_bytes=10**6) == [("a", "WRONG_WIDTH")]

@@ -3,12 +3,16 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+import struct
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import grpc.aio
 import pytest
+import structlog.testing
 from gatehouse_server.telemetry.metrics import Metrics
+from gatehouse_server.transport import http as http_side
 from gatehouse_server.transport.http import HttpServer
 from gatehouse_server.transport.server import OPTIONS, PortUnavailableError, bind
 
@@ -88,6 +92,112 @@ def test_a_taken_http_port_is_one_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortUnavailableError, match=f"127.0.0.1:{port}"):
             HttpServer(host="127.0.0.1", port=port, metrics=Metrics().page(), unhealthy=dict, unready=dict)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when the HTTP side has done with a connection, whatever became of it."""
+    event, close_request = threading.Event(), http_side._ThreadingServer.close_request
+
+    def close(self: http_side._ThreadingServer, request: socket.socket) -> None:
+        close_request(self, request)
+        event.set()
+
+    monkeypatch.setattr(http_side._ThreadingServer, "close_request", close)
+    return event
+
+
+def leave_at_once(connection: socket.socket) -> None:
+    """Ends it with a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("peer", ["says nothing", "resets"])
+def test_peers_that_say_nothing_or_leave_are_no_news(
+    peer: str, ended: threading.Event, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Load balancers try ports all day: neither the log nor stderr has a line of it."""
+    monkeypatch.setattr(http_side._Handler, "timeout", 0.05 if peer == "says nothing" else 10)
+    with probes({}, {}) as known, structlog.testing.capture_logs() as logged:
+        with socket.create_connection(("127.0.0.1", known.port)) as connection:
+            if peer == "resets":
+                leave_at_once(connection)
+            assert ended.wait(10)
+        assert asked(known, "/healthz")[0] == 200
+    assert logged == []
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reader_that_stands_still_is_no_news(
+    ended: threading.Event, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its connection ends, and nothing is said of it."""
+    monkeypatch.setattr(http_side._Handler, "timeout", 0.05)
+
+    def long_page(
+        environ: object, start_response: Callable[[str, list[tuple[str, str]]], object]
+    ) -> list[bytes]:
+        start_response("200 OK", [])
+        return [bytes(2**25)]
+
+    server = HttpServer(host="127.0.0.1", port=0, metrics=long_page, unhealthy=dict, unready=dict)
+    try:
+        with (
+            structlog.testing.capture_logs() as logged,
+            socket.create_connection(("127.0.0.1", server.port)) as connection,
+        ):
+            connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert ended.wait(10)
+    finally:
+        server.close()
+    assert logged == []
+    assert capfd.readouterr().err == ""
+
+
+def test_a_line_that_is_too_long_is_refused() -> None:
+    """With a status of its own; the next request is served."""
+    with probes({}, {}) as known:
+        assert asked(known, "/" + "x" * 70_000)[0] == 414
+        known.close()
+        assert asked(known, "/healthz")[0] == 200
+
+
+def test_a_page_that_fails_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks gets a 500, and the log the exception: as an event, not as lines on stderr."""
+
+    def fail() -> dict[str, str]:
+        raise RuntimeError("defect")
+
+    server = HttpServer(host="127.0.0.1", port=0, metrics=Metrics().page(), unhealthy=fail, unready=dict)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        with structlog.testing.capture_logs() as logged:
+            assert asked(connection, "/healthz")[0] == 500
+            assert asked(connection, "/readyz")[0] == 200
+    finally:
+        connection.close()
+        server.close()
+    (event,) = logged
+    assert (event["log_level"], str(event["exc_info"])) == ("error", "defect")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_defect_of_the_http_side_is_logged(
+    ended: threading.Event, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also one before there is a request."""
+
+    def fail(self: object) -> None:
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr(http_side._Handler, "handle", fail)
+    with probes({}, {}) as known, structlog.testing.capture_logs() as logged:
+        socket.create_connection(("127.0.0.1", known.port)).close()
+        assert ended.wait(10)
+    (event,) = logged
+    assert (event["log_level"], str(event["exc_info"])) == ("error", "defect")
+    assert capfd.readouterr().err == ""
 
 
 async def test_a_taken_grpc_port_is_one_line() -> None:

@@ -50,6 +50,7 @@ from gatehouse_server.transport.models import ModelServicer
 from gatehouse_server.transport.offline import OfflineServicer
 from gatehouse_server.transport.online import OnlineServicer
 from gatehouse_server.transport.online_stream import StreamLimits
+from gatehouse_server.transport.output_sizes import OutputSizes
 from gatehouse_server.transport.replies import ask
 from gatehouse_server.transport.server import ADMIN_SERVICES, SERVICES, AdminServicers, Servicers
 
@@ -189,6 +190,7 @@ def build(
             max_unanswered_per_session=settings.recent_writes,
             max_unanswered=settings.max_operations_in_flight_per_stream,
         ),
+        sizes=OutputSizes(registry, max_bytes=_session_limits(settings).max_output_bytes),
         generation_limits=GenerationLimits(
             max_text_bytes=settings.max_text_bytes,
             max_steps=settings.max_generated_steps,

@@ -31,6 +31,7 @@ from gatehouse_server.transport.fields import (
     check_words,
     decode_features,
 )
+from gatehouse_server.transport.output_sizes import LargeOutputs, may_be_large
 
 DEFAULT_WORDS = 3
 DEFAULT_MAX_TEXT_BYTES = 65_536
@@ -39,7 +40,7 @@ _NO_OUTPUTS = OutputRequest()
 
 
 def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int) -> Write:
-    """A write. Raises InvalidInput."""
+    """A write; its outputs are LargeOutputs where their size has to be looked at. Raises InvalidInput."""
     session_id = write.session_id
     check_session_id(session_id)
     # Only 0 may stand for an absent field, and asking costs more than reading.
@@ -175,7 +176,7 @@ def _output_request(
         raise InvalidInput.of_field(
             "outputs.steps", f"expected OUTPUT_STEPS_LAST or OUTPUT_STEPS_EVERY, got {steps}"
         )
-    return OutputRequest(
+    outputs = OutputRequest(
         k=k,
         every_step=steps == online_pb2.OUTPUT_STEPS_EVERY,
         scores=scores,
@@ -183,3 +184,4 @@ def _output_request(
         hidden=hidden,
         activations=activations,
     )
+    return LargeOutputs(*outputs) if may_be_large(outputs) else outputs

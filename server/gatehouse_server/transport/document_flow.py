@@ -13,10 +13,9 @@ from gatehouse.v1 import offline_pb2
 from gatehouse_server.engine.observer import Happening
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, GatehouseError, InvalidInput
-from gatehouse_server.telemetry.call_trace import current_trace
-from gatehouse_server.telemetry.request_metrics import Finished
+from gatehouse_server.transport.document_counts import DocumentCounts
 from gatehouse_server.transport.document_services import Services
-from gatehouse_server.transport.document_trace import Computed, DocumentTrace
+from gatehouse_server.transport.document_trace import Computed
 from gatehouse_server.transport.documents import DocumentEncoder, EncodedDocument
 from gatehouse_server.transport.output_budget import OutputBudget
 from gatehouse_server.transport.parts import LONGEST_ID, PartAssembler, RefusedDocument, WholeDocument
@@ -62,8 +61,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         self._teller = teller
         self._deadline_seconds = deadline_seconds
         self._desk = desk
-        trace = current_trace()
-        self._trace = None if trace is None else DocumentTrace(trace, parts=most_result_bytes is None)
+        self._counts = DocumentCounts(services, parts=most_result_bytes is None)
         self._budget = OutputBudget(
             desk,
             most_in_flight_bytes=services.limits.max_output_bytes_in_flight,
@@ -72,10 +70,8 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         self._asked: dict[int, _Asked] = {}
         self._ids: set[str] = set()
         self._next_number = 0
-        self._finished: list[Finished] = []
         self._filling: set[asyncio.Task[None]] = set()
         self._told_steps = 0
-        self._told_first = False
         self._gone = False
 
     @property
@@ -122,16 +118,9 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         With a deadline that has passed, the server was too slow for whatever has no answer.
         """
         self._gone = True
-        now_seconds = self._engine.clock()
-        if self._deadline_seconds is not None and now_seconds >= self._deadline_seconds:
-            self._services.metrics.operations(
-                [
-                    ("document", "DEADLINE_EXCEEDED", now_seconds - asked.received_seconds)
-                    for asked in self._asked.values()
-                ]
-            )
-        if self._trace is not None:
-            self._trace.end()
+        if self._deadline_seconds is not None and self._engine.clock() >= self._deadline_seconds:
+            self._counts.too_late(asked.received_seconds for asked in self._asked.values())
+        self._counts.end()
         for filling in self._filling:
             filling.cancel()
 
@@ -141,13 +130,13 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
     def add(self, tag: int, outcome: object) -> None:
         """Takes the answer to one document."""
         answer = outcome if isinstance(outcome, self._teller.answer_type) else None
-        computed_seconds = 0.0 if self._trace is None else self._engine.clock()
+        computed_seconds = self._counts.computed()
         steps = 0 if answer is None else self._teller.step_count(answer)
         self._told_steps += steps
         if answer is not None and steps and self._told_steps > _AT_ONCE_STEPS and not self._gone:
             filling = asyncio.get_running_loop().create_task(self._fill_slowly(tag, answer, computed_seconds))
             self._filling.add(filling)
-            filling.add_done_callback(self._filling.discard)
+            filling.add_done_callback(partial(self._filling_ended, tag))
             return
         asked = self._forget(tag)
         if self._gone:
@@ -172,9 +161,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
     def flush(self) -> None:
         """All answers of a batch were added."""
         self._told_steps = 0
-        if self._finished:
-            self._services.metrics.operations(self._finished)
-            self._finished.clear()
+        self._counts.flush()
         self._desk.flushed()
 
     def _accept(self, document: offline_pb2.Document) -> WholeDocument | RefusedDocument | None:
@@ -271,10 +258,6 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
                     part = slice(first, first + _AT_ONCE_STEPS)
                     self._teller.fill_steps(result, document, answer, part)
                     await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            self._forget(tag)
-            self._services.observer.happened(Happening.DROPPED_CANCELLED)
-            raise
         except Exception as error:  # as in `add`
             result.Clear()
             code = fill_status(result.status, error, path=asked.path)
@@ -282,6 +265,13 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         self._conclude(result, asked, code, answer, computed_seconds)
         placed()
         self.flush()
+
+    def _filling_ended(self, tag: int, filling: asyncio.Task[None]) -> None:
+        """Also of one that was cancelled before it took its first step."""
+        self._filling.discard(filling)
+        if filling.cancelled():
+            self._forget(tag)
+            self._services.observer.happened(Happening.DROPPED_CANCELLED)
 
     def _forget(self, tag: int) -> _Asked:
         asked = self._asked.pop(tag)
@@ -295,16 +285,9 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         self, result: ResultT, asked: _Asked, code: str, answer: AnswerT | None, computed_seconds: float
     ) -> None:
         result.document_id = asked.document_id
-        now_seconds = self._engine.clock()
-        seconds = now_seconds - asked.received_seconds
-        self._finished.append(("document", code, seconds))
-        if not self._told_first:
-            self._told_first = True
-            self._services.metrics.first_result("document", seconds)
-        if self._trace is not None:
-            self._trace.answered(
-                cast(Computed, answer) if code == "OK" else None,
-                received_seconds=asked.received_seconds,
-                computed_seconds=computed_seconds,
-                told_seconds=now_seconds,
-            )
+        self._counts.told(
+            code,
+            cast("Computed | None", answer),
+            received_seconds=asked.received_seconds,
+            computed_seconds=computed_seconds,
+        )

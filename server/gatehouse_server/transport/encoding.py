@@ -16,7 +16,7 @@ from gatehouse_server.errors import InvalidInput
 from gatehouse_server.sessions import results
 from gatehouse_server.transport.activations import activations_bytes, fill_activations
 from gatehouse_server.transport.durations import fill_duration, fill_timestamp
-from gatehouse_server.transport.message_size import MAX_BLOB_BYTES
+from gatehouse_server.transport.message_size import MAX_BLOB_BYTES, MAX_RESULT_BYTES
 
 _DURABILITIES: Mapping[results.Durability, session_pb2.Durability.ValueType] = MappingProxyType(
     {
@@ -25,6 +25,9 @@ _DURABILITIES: Mapping[results.Durability, session_pb2.Durability.ValueType] = M
         "sync": session_pb2.DURABILITY_SYNC,
     }
 )
+
+_MANY_WORDS = 10_000
+"""Fewer suggestions always fit into a message, and are not measured."""
 
 
 def fill_write_result(
@@ -50,7 +53,9 @@ def fill_write_result(
 def fill_suggest_result(
     message: online_pb2.SuggestResult, result: results.SuggestResult, now_unix_seconds: float | None = None
 ) -> None:
-    """The answer to a suggestion. `now_unix_seconds` as in `fill_state`."""
+    """The answer to a suggestion. `now_unix_seconds` as in `fill_state`. Raises InvalidInput when it fits into no
+    message.
+    """
     message.session_id = result.session_id
     fill_state(message.state, result.state, now_unix_seconds)
     add = message.suggestions.add
@@ -63,6 +68,14 @@ def fill_suggest_result(
     if result.computed_steps:
         message.computed_steps = result.computed_steps
     fill_timing(message.timing, result.timing)
+    if len(result.suggestions) > _MANY_WORDS and (size_bytes := message.ByteSize()) > MAX_RESULT_BYTES:
+        raise InvalidInput.of_field(
+            "k",
+            f"the answer would take {size_bytes} bytes, and a message carries at most {MAX_RESULT_BYTES}. Ask for "
+            "fewer words",
+            reason="OUTPUTS_TOO_LARGE",
+            metadata={"max_bytes": str(MAX_RESULT_BYTES), "got_bytes": str(size_bytes)},
+        )
 
 
 def fill_session(message: session_pb2.Session, view: results.SessionView) -> None:
@@ -116,7 +129,13 @@ def fill_timing(message: online_pb2.Timing, timing: results.Timing) -> None:
 def weight_bytes(result: object) -> int:
     """About how many bytes a result takes in a message; exact where it can be large."""
     if not isinstance(result, results.WriteResult):
-        return 512
+        if not isinstance(result, results.SuggestResult):
+            return 512
+        # No character has more than four bytes.
+        size = 512 + 4 * len(result.prefix)
+        for suggestion in result.suggestions:
+            size += 16 + 4 * len(suggestion.text)
+        return size
     size = 128 if result.scores is None else 128 + 12 * len(result.scores)
     size += activations_bytes(result.activations)
     for step in result.steps:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import IO, TYPE_CHECKING, cast
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer, make_server
+
+import structlog
 
 from gatehouse_server.transport.server import PortUnavailableError
 
@@ -19,6 +22,9 @@ Problems = Callable[[], Mapping[str, str]]
 """What is wrong, by a short name, with a sentence each; empty when nothing is. Called from any thread."""
 
 _REQUEST_SECONDS = 10.0
+_LONGEST_LINE_BYTES = 65_536
+
+_log = structlog.get_logger(__name__)
 
 
 class HttpServer:
@@ -63,9 +69,40 @@ class _ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Load balancers open connections and say nothing, and readers leave: that is no news."""
+        _note(sys.exception())
+
+
+def _note(error: BaseException | None) -> None:
+    if not isinstance(error, TimeoutError | ConnectionError):
+        _log.error("a request over HTTP failed", exc_info=error)
+
+
+class _Answering(ServerHandler):
+    request_handler: WSGIRequestHandler
+
+    def log_exception(self, exc_info: tuple[object, BaseException | None, object]) -> None:
+        """In the log, like all else, instead of on stderr; that a reader takes nothing any more is no news either."""
+        _note(exc_info[1])
+
 
 class _Handler(WSGIRequestHandler):
     timeout = _REQUEST_SECONDS
+
+    def handle(self) -> None:
+        """One request. As the library's, but for the class of `answering`, which it has no other way to choose."""
+        self.raw_requestline = self.rfile.readline(_LONGEST_LINE_BYTES + 1)
+        if len(self.raw_requestline) > _LONGEST_LINE_BYTES:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+        elif self.parse_request():
+            out = cast("IO[bytes]", self.wfile)
+            answering = _Answering(self.rfile, out, self.get_stderr(), self.get_environ(), multithread=True)
+            answering.request_handler = self
+            application = cast("_ThreadingServer", self.server).get_app()
+            assert application is not None, "make_server sets it"
+            answering.run(application)
 
     def address_string(self) -> str:
         return str(self.client_address[0])  # no look-up of names

@@ -28,6 +28,7 @@ from gatehouse_server.transport.generation import Generation, GenerationCall
 from gatehouse_server.transport.generation_decoding import GenerationLimits, decode_generation
 from gatehouse_server.transport.identity import CalledBy, client_of
 from gatehouse_server.transport.online_stream import OnlineStream, StreamCall, StreamLimits
+from gatehouse_server.transport.output_sizes import OutputSizes
 from gatehouse_server.transport.replies import ask, shortest
 from gatehouse_server.transport.session_decoding import (
     decode_creation,
@@ -55,6 +56,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         metrics: RequestMetrics,
         departure: Departure,
         limits: StreamLimits,
+        sizes: OutputSizes,
         generation_limits: GenerationLimits,
     ) -> None:
         self._engine = engine
@@ -62,6 +64,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         self._metrics = metrics
         self._departure = departure
         self._limits = limits
+        self._sizes = sizes
         self._generation_limits = generation_limits
 
     async def Stream(  # type: ignore[override]  # read() and write() instead of iterators: twice as fast  # noqa: N802
@@ -74,6 +77,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
             cast(StreamCall, context),
             engine=self._engine,
             limits=self._limits,
+            sizes=self._sizes,
             observer=self._observer,
             metrics=self._metrics,
             client=client_of(cast(CalledBy, context)),

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from gatehouse_server.errors import InvalidInput
 from gatehouse_server.transport.documents import EncodedDocument
-from gatehouse_server.transport.result_desk import ResultDesk
-from gatehouse_server.transport.result_teller import Result
+
+
+class Unwritten(Protocol):
+    """Where results wait for the connection."""
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """About how much it has not taken yet."""
 
 
 class OutputBudget:
@@ -14,7 +22,7 @@ class OutputBudget:
     """
 
     def __init__(
-        self, desk: ResultDesk[Result], *, most_in_flight_bytes: int, most_together_bytes: int | None
+        self, desk: Unwritten, *, most_in_flight_bytes: int, most_together_bytes: int | None = None
     ) -> None:
         self._desk = desk
         self._most_in_flight_bytes = most_in_flight_bytes

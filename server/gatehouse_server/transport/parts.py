@@ -22,6 +22,9 @@ LONGEST_ID = 256
 _ID_BYTES = 4
 _REMEMBERED_IDS = 4096
 
+_LOOSE_PIECES = 1024
+"""Pieces are joined when so many have gathered: each costs up to 250 bytes beside its content, which may be four."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeDocument:
@@ -120,7 +123,8 @@ class _OpenDocument:
     next_part: int = 0
     size_bytes: int = 0
     truncated: bool = False
-    pieces: list[str | Tokens | Features] = field(default_factory=list)
+    joined: list[str | Tokens | Features] = field(default_factory=list)
+    loose: list[str | Tokens | Features] = field(default_factory=list)
 
     def take(self, document: offline_pb2.Document, max_bytes: int, truncate: bool) -> None:
         if document.part != self.next_part:
@@ -152,16 +156,18 @@ class _OpenDocument:
             piece, self.truncated = _cut(piece, room_bytes), True
         self.size_bytes += size_bytes
         if len(piece):
-            self.pieces.append(piece)
+            self.loose.append(piece)
+            if len(self.loose) == _LOOSE_PIECES:
+                self.joined.append(_joined(self.loose))
+                self.loose = []
 
     def whole(self) -> WholeDocument:
-        if not self.pieces:
+        pieces = self.joined + self.loose
+        if not pieces:
             raise InvalidInput.of_field(
                 self.kind or "content", "expected at least one step, got none", reason="EMPTY_INPUT"
             )
-        return WholeDocument(
-            document_id=self.document_id, content=_joined(self.pieces), truncated=self.truncated
-        )
+        return WholeDocument(document_id=self.document_id, content=_joined(pieces), truncated=self.truncated)
 
 
 def _piece(document: offline_pb2.Document, kind: str) -> tuple[str | Tokens | Features, int]:

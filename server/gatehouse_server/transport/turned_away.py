@@ -4,40 +4,38 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from gatehouse.v1 import online_pb2
-
-from gatehouse_server.errors import PrecedingWriteRefused
+from gatehouse_server.errors import GatehouseError, PrecedingWriteRefused, StateBehind
 from gatehouse_server.sessions.operations import RefusedWrite, Write
 
 _REMEMBERED = 1024
 
 
 class TurnedAway:
-    """The first revision of each session that never reached it.
+    """The writes that never reached their sessions.
 
-    A session refuses what follows a write that it refused itself; of one that never reached it, it knows nothing,
-    and would tell the client that state was lost. Bounded: of a forgotten one, the session says just that.
+    A session refuses what follows a write that it refused itself; of one that never reached it, it knows nothing, and
+    tells that state was lost. Nothing is refused here: whether a write is the next one is for its session alone to
+    say, which may have moved by another way since. Bounded: of what is forgotten, the session's own words are told.
     """
 
     def __init__(self) -> None:
-        self._first: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._writes: OrderedDict[tuple[str, int, int], None] = OrderedDict()
 
     def remember(self, write: Write | RefusedWrite) -> None:
         """A write that was turned away."""
-        if write.revision is None or write.incarnation is None or write.session_id in self._first:
+        if write.revision is None or write.incarnation is None:
             return
-        self._first[write.session_id] = (write.incarnation, write.revision)
-        if len(self._first) > _REMEMBERED:
-            self._first.popitem(last=False)
+        self._writes[write.session_id, write.incarnation, write.revision] = None
+        if len(self._writes) > _REMEMBERED:
+            self._writes.popitem(last=False)
 
-    def check(self, session_id: str, write: online_pb2.SessionWrite) -> None:
-        """Raises PrecedingWriteRefused for a write of this session behind one that was turned away, until that one
-        comes again.
+    def explained(self, session_id: str, error: StateBehind) -> GatehouseError:
+        """Why a session has less than the client believes: PrecedingWriteRefused when the write that it stands before
+        was turned away, and what it said itself otherwise.
         """
-        first = self._first.get(session_id)
-        if first is None or not write.HasField("revision"):
-            return
-        incarnation, revision = first
-        if write.incarnation == incarnation and write.revision > revision:
-            raise PrecedingWriteRefused(f"a write before this one was refused. Send revision {revision} next")
-        del self._first[session_id]
+        revision = int(error.metadata["revision"]) + 1
+        if (session_id, int(error.metadata["incarnation"]), revision) not in self._writes:
+            return error
+        return PrecedingWriteRefused(
+            f"a write before this one was refused. Send revision {revision} next", metadata=error.metadata
+        )
