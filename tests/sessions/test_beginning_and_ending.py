@@ -32,6 +32,16 @@ def test_a_request_id_makes_creating_repeatable(desk):
     assert first.session_id == second.session_id
 
 
+def test_a_request_id_of_another_model_makes_nothing(kept):
+    """It names the session that it made; a call that wants one on another model is told so, whatever its kind."""
+    kept.create(session_id="source")
+    made = kept.one(ForkSession(session_id="source", request_id="1"))
+    with pytest.raises(SessionExists, match=r"request_id '1'.*wants one on motion"):
+        kept.one(CreateSession(model="motion", request_id="1"))
+    for model in ("keyboard", "keyboard@1"):
+        assert kept.one(CreateSession(model=model, request_id="1")).session_id == made.session_id
+
+
 def test_a_created_session_survives_at_once(kept):
     """Creating is answered when it is stored, in either mode."""
     view = kept.create(session_id="mine")

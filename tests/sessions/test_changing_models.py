@@ -1,10 +1,11 @@
 """Models that are replaced or retired stay until nothing runs on them."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gatehouse_server.errors import ModelNotFound
+from gatehouse_server.errors import ModelNotFound, ModelNotLoaded
 from gatehouse_server.models.folder import load_folder
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.limits import SessionLimits
@@ -16,11 +17,13 @@ from gatehouse_server.sessions.operations import (
     ExportSession,
     ForkSession,
     ImportSession,
+    ListResidents,
     OpenSequences,
     RetireModel,
     ServeModel,
     StepSequence,
 )
+from gatehouse_server.stores.sqlite import SqliteStore
 
 from tests.sessions.desk import Desk
 from tests.tiny import write_tiny_classifier, write_tiny_keyboard
@@ -133,3 +136,24 @@ def test_a_model_without_sessions_needs_nothing_to_run_on(desk: Desk, tmp_path: 
     desk.one(RetireModel(key="topics@1"))
     desk.tick()
     assert (desk.registry.leaving, desk.left) == ((model,), [])
+
+
+def test_a_stored_session_of_another_content_does_not_come_into_memory(models: Path, tmp_path: Path) -> None:
+    """Its model is not served, so that nothing could be told of it or stored; it is kept, and may end there."""
+    open_store = partial(SqliteStore, tmp_path / "sessions.db")
+    desk = Desk(Registry.load([models], embedded=None), open_store=open_store)
+    session = desk.create().session_id
+    desk.write(session, HOW_ARE)
+    desk.leave()
+    write_tiny_keyboard(tmp_path / "new" / "keyboard" / "1", seed=1)
+    desk = Desk(Registry.load([tmp_path / "new"], embedded=None), open_store=open_store, owner="later")
+    for _ in range(2):
+        with pytest.raises(ModelNotLoaded):
+            desk.write(session, HOW_ARE)
+    assert desk.one(ListResidents()).session_ids == ()
+    desk.one(RetireModel(key="keyboard@1"))
+    desk.store()
+    assert desk.left == ["keyboard@1"]
+    desk.leave()
+    desk = Desk(Registry.load([models], embedded=None), open_store=open_store, owner="last")
+    assert desk.write(session, YOU).state.position == 3

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from gatehouse_server.errors import SessionNotFound
 from gatehouse_server.sessions.limits import SessionLimits
-from gatehouse_server.sessions.operations import ExportSession, ListStored
+from gatehouse_server.sessions.operations import ExportSession, ListResidents, ListStored
 from gatehouse_server.stores.sqlite import SqliteStore
 
 from tests.sessions.desk import Desk
@@ -150,6 +150,49 @@ def test_a_clock_that_is_set_forward_ends_no_session_in_use(registry, path):
     desk.store()
     desk.restart(store_first=True)
     assert desk.get(session).state.position == 1
+
+
+def leave_memory(desk, session):
+    """Has others take the session's place in memory."""
+    while session in desk.one(ListResidents()).session_ids:
+        desk.create()
+        desk.store()
+        desk.tick()
+
+
+def test_a_clock_that_is_set_forward_ends_no_stored_session_before_it_is_noticed(registry, path):
+    """Also when the first to look at the clock is a session that comes back from the store."""
+    limits = SessionLimits(idle_seconds=1000, grace_seconds=300, max_live_sessions=1, max_resident_sessions=1)
+    desk = SetDesk(registry, limits=limits, open_store=partial(SqliteStore, path))
+    session = desk.create().session_id
+    desk.write(session, [14])
+    desk.store()
+    desk.now += 400
+    leave_memory(desk, session)
+    desk.ahead_seconds = 3600.0
+    desk.now += 1
+    assert desk.write(session, [15]).state.position == 2
+
+
+def test_a_clock_that_is_set_back_makes_no_session_live_for_longer(registry, path):
+    """One that comes back from the store has the usual time from then on, in memory and in the store."""
+    limits = SessionLimits(idle_seconds=100, grace_seconds=1, rest_seconds=10, max_resident_sessions=1)
+    desk = SetDesk(registry, limits=limits, open_store=partial(SqliteStore, path))
+    desk.ahead_seconds = 86400.0
+    session = desk.create().session_id
+    desk.write(session, [14])
+    desk.store()
+    desk.now += 20
+    leave_memory(desk, session)
+    desk.ahead_seconds = 0.0
+    assert desk.get(session).state.expires_in_seconds == 100
+    desk.now += 20
+    desk.store()
+    desk.store()
+    left_seconds = {
+        line.session_id: line.expires_in_seconds for line in desk.one(ListStored(after="", limit=9)).lines
+    }
+    assert left_seconds[session] <= 100
 
 
 def test_sessions_expire_after_the_store_was_down_though_nothing_is_left_to_store(registry, flaky):

@@ -4,11 +4,21 @@ from functools import partial
 
 import pytest
 from gatehouse_server.engine.observer import Happening
-from gatehouse_server.errors import SessionMoved, StateBehind
-from gatehouse_server.sessions.operations import GetSession, ListResidents
+from gatehouse_server.errors import SessionMoved, SessionNotFound, StateBehind
+from gatehouse_server.sessions.limits import SessionLimits
+from gatehouse_server.sessions.operations import (
+    CreateSession,
+    DeleteSession,
+    ExportSession,
+    ForkSession,
+    GetSession,
+    InspectSession,
+    ListResidents,
+)
 from gatehouse_server.stores.redis import RedisStore
 
 from tests.sessions.desk import Desk
+from tests.sessions.flaky import FlakyStore
 from tests.sessions.keeping import LIMITS, under
 from tests.stores.redis_server import RedisServer
 
@@ -147,3 +157,114 @@ def test_a_write_whose_session_is_taken_over_meanwhile_gives_all_rows_back(regis
         assert two.get(view.session_id).state.position == 7
         one.leave()
         two.leave()
+
+
+def test_why_a_session_ended_is_told_by_every_server(replicas):
+    """Whoever ended it, and whatever is asked."""
+    one, _ = replicas
+    session = one.create().session_id
+    one.one(DeleteSession(session_id=session))
+    for desk in replicas:
+        for operation in (
+            GetSession(session_id=session),
+            InspectSession(session_id=session),
+            ExportSession(session_id=session),
+        ):
+            with pytest.raises(SessionNotFound) as caught:
+                desk.one(operation)
+            assert caught.value.reason == "SESSION_DELETED"
+
+
+def test_a_session_that_expired_in_one_server_and_went_on_in_another_is_there(replicas):
+    """The first one's memory of its end is out of date: for its creation sent again, and for how it ended at last."""
+    one, two = replicas
+    for desk in replicas:
+        desk.limits = SessionLimits(idle_seconds=100, grace_seconds=0.1)
+        desk.restart(store_first=True)
+    create = CreateSession(model="keyboard", request_id="q")
+    session = one.one(create).session_id
+    for _ in range(12):
+        two.write(session, [14])
+        two.store()
+        for desk in replicas:
+            desk.now += 10
+        one.store()
+    assert session not in one.one(ListResidents()).session_ids
+    two.one(ExportSession(session_id=session))
+    assert one.one(create).state.position == 12
+    two.one(DeleteSession(session_id=session))
+    one.store()
+    with pytest.raises(SessionNotFound) as caught:
+        one.write(session, [15])
+    assert caught.value.reason == "SESSION_DELETED"
+
+
+def test_what_was_deleted_elsewhere_is_not_said_to_have_expired(replicas):
+    """A server whose copy expired says of a session that went on elsewhere what the store says."""
+    one, two = replicas
+    for desk in replicas:
+        desk.limits = SessionLimits(idle_seconds=100, grace_seconds=0.1)
+        desk.restart(store_first=True)
+    session = one.create().session_id
+    for _ in range(12):
+        two.write(session, [14])
+        two.store()
+        for desk in replicas:
+            desk.now += 10
+        one.store()
+    two.one(DeleteSession(session_id=session))
+    with pytest.raises(SessionNotFound) as caught:
+        one.write(session, [15])
+    assert caught.value.reason == "SESSION_DELETED"
+
+
+@pytest.mark.parametrize("kind", [ForkSession, ExportSession])
+def test_a_copy_is_of_the_session_as_it_is_now(replicas, kind):
+    """A server that another one took the session from copies what is stored, not what it remembers."""
+    one, two = replicas
+    session = one.create().session_id
+    one.write(session, [14])
+    one.store()
+    two.write(session, [15, 16])
+    two.store()
+    copy = one.one(kind(session_id=session))
+    assert (copy.view if kind is ExportSession else copy).state.position == 3
+
+
+def test_a_look_at_a_session_tells_what_another_server_made_of_it(replicas):
+    """A server that has lost it without knowing looks at the store; one that has it knows more than that."""
+    one, two = replicas
+    session = one.create().session_id
+    one.write(session, [14])
+    one.store()
+    two.write(session, [15])
+    two.store()
+    two.write(session, [16])
+    assert one.get(session).state.position == 2
+    assert two.get(session).state.position == 3
+    two.one(DeleteSession(session_id=session))
+    with pytest.raises(SessionNotFound) as caught:
+        one.get(session)
+    assert caught.value.reason == "SESSION_DELETED"
+
+
+def test_a_look_tells_of_a_session_that_the_store_has_yet_to_hear_of(replicas):
+    """One that a suggestion made, under a name that was deleted before."""
+    one, _ = replicas
+    one.create(session_id="mine")
+    one.one(DeleteSession(session_id="mine"))
+    one.suggest("mine", "how are ")
+    assert one.get("mine").state.position == 2
+
+
+def test_a_session_in_memory_can_be_seen_while_the_store_is_down(registry, redis_url, request):
+    """As it is in memory: nobody can tell then whether another server has taken it over."""
+    flaky = FlakyStore(partial(RedisStore, redis_url, prefix=request.node.name))
+    desk = Desk(registry, limits=LIMITS, open_store=flaky.open)
+    session = desk.create().session_id
+    desk.write(session, [14])
+    flaky.down = True
+    assert desk.one(ExportSession(session_id=session)).view.state.position == 1
+    assert desk.get(session).state.position == 1
+    flaky.down = False
+    desk.leave()

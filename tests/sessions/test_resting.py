@@ -10,7 +10,7 @@ from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import InspectSession, ListResidents
 from gatehouse_server.stores.sqlite import SqliteStore
 
-from tests.sessions.desk import Desk, NoSink
+from tests.sessions.desk import Desk, NoSink, make_write
 from tests.sessions.keeping import LIMITS, under, vector
 
 
@@ -157,3 +157,21 @@ def test_who_lost_against_another_writer_is_remembered_while_the_session_rests(r
     desk.write(other, [15])
     desk.lane.accept([second], desk.answers)
     assert isinstance(desk.settle([second])[0], PrecedingWriteRefused)
+
+
+def test_a_session_that_waits_for_a_slot_gets_one_from_pipelines(registry):
+    """Also when each session in the state table always has its next write waiting."""
+    desk = Desk(registry, limits=SessionLimits(max_live_sessions=2))
+    busy = [desk.create().session_id for _ in range(2)]
+    waiting = desk.create().session_id
+    desk.answers.clear()
+    desk.send(*(make_write(session, [14]) for session in busy * 2))
+    desk.send(make_write(waiting, [15]))
+    answered = dict.fromkeys([*busy, waiting], 0)
+    for _ in range(40):
+        done, desk.answers[:] = [each.operation.session_id for each, _ in desk.answers], []
+        for session in done:
+            answered[session] += 1
+            desk.send(make_write(session, [14]))
+        desk.tick()
+    assert min(answered.values()) > max(answered.values()) / 2

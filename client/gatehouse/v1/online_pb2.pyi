@@ -1104,7 +1104,8 @@ class CreateSessionRequest(_message.Message):
     """Identifier of the client's choice: 1 to 128 printable ASCII characters without spaces. Empty: the server makes one."""
     request_id: _builtins.str
     """Chosen by the client, 1 to 128 characters: repeating a call under the same request_id answers with the session
-    that the first one made. Empty: no protection.
+    that the first one made. It has to be unique among the requests of all clients that make sessions, so take a UUID;
+    one that made a session on another model is ALREADY_EXISTS, reason SESSION_EXISTS. Empty: no protection.
     """
     def __init__(
         self,

@@ -74,9 +74,14 @@ class Backlog:
         """A change goes to the store."""
         self._under_way[draft.summary.session_id] = since_seconds, draft
 
-    def answered(self, draft: Draft) -> float:
-        """The store said what became of a change; since when that has been waiting."""
-        since_seconds, _ = self._under_way.pop(draft.summary.session_id)
+    def answered(self, draft: Draft) -> float | None:
+        """The store said what became of a change; since when that has been waiting. Absent when the session was handed
+        over once more, for the end of the process.
+        """
+        since_seconds, latest = self._under_way[draft.summary.session_id]
+        if latest is not draft:
+            return None
+        del self._under_way[draft.summary.session_id]
         return since_seconds
 
     def keep_aside(self, session_id: str, since_seconds: float) -> None:

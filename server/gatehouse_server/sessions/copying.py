@@ -45,7 +45,7 @@ class Copies:
     def fork(self, operation: ForkSession, work: Work) -> Running[SessionView]:
         """A session like another one."""
         session_id = self._identifiers.new(operation.new_session_id, operation.request_id)
-        source = yield from self._reception.present(operation.session_id)
+        source = yield from self._reception.current(operation.session_id)
         work.runs_on(source)
         at = source.position if operation.at is None else operation.at
         if not 0 <= at <= source.position:
@@ -83,7 +83,7 @@ class Copies:
 
     def export(self, operation: ExportSession) -> Running[SessionExport]:
         """A session as bytes."""
-        session = yield from self._reception.present(operation.session_id)
+        session = yield from self._reception.current(operation.session_id)
         head, states = describe(session)
         head = replace(head, session_id="", request_id=None)
         record = pack(encode_head(head), parts_of(session.model, states, session.tape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
+from gatehouse_server.errors import StoreUnavailable
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.limits import SessionLimits
 from gatehouse_server.sessions.operations import ListStored
@@ -18,7 +19,7 @@ from gatehouse_server.sessions.results import (
 )
 from gatehouse_server.sessions.steps import Running
 from gatehouse_server.sessions.views import line, state_of, state_of_packed, state_of_summary, view
-from gatehouse_server.stores.port import Summary
+from gatehouse_server.stores.port import Summary, Tombstone
 
 
 class Directory:
@@ -42,7 +43,11 @@ class Directory:
         self._wall_clock = wall_clock
 
     def knows(self, session_id: str, busy: Container[str]) -> bool:
-        """Whether `view` can tell of a session now. In sync mode not while a write may yet turn out not to hold."""
+        """Whether `view` can tell of a session now. In sync mode not while a write may yet turn out not to hold; where
+        servers share a store, never: another one may have taken the session over.
+        """
+        if self._keeper.shared:
+            return False
         if self._keeper.durability == "sync" and session_id in busy:
             return False
         return session_id in self._residents
@@ -55,11 +60,20 @@ class Directory:
         """Where a session stands, wherever it is. One that only this process can have is brought into memory, since
         its record can tell more than its summary.
         """
-        if session_id in self._residents:
-            return self.view(session_id)
         if not self._keeper.shared:
+            if session_id in self._residents:
+                return self.view(session_id)
             return self._reception.view_of((yield from self._reception.present(session_id)))
-        there = yield from self._look(session_id)
+        try:
+            there = yield from self._keeper.look(session_id)
+        except StoreUnavailable:
+            if session_id not in self._residents:
+                raise
+            return self.view(session_id)
+        if self._is_here(session_id, there):
+            return self.view(session_id)
+        if not isinstance(there, Summary):
+            raise self._reception.lost(session_id, there)
         return self._view(
             session_id, there.model, state_of_summary(there, now_unix_seconds=self._wall_clock())
         )
@@ -88,12 +102,21 @@ class Directory:
             last=page[-1].session_id if len(page) == operation.limit else None,
         )
 
+    def _is_here(self, session_id: str, there: Summary | Tombstone | None) -> bool:
+        """Whether the session in memory is the one that the store tells of, or has yet to hear of."""
+        if session_id not in self._residents:
+            return False
+        if isinstance(there, Summary):
+            return there.incarnation == self._residents.incarnation(session_id)
+        return self._residents.unstored(session_id) is not None
+
     def _look(self, session_id: str) -> Running[Summary]:
-        if self._keeper.keeps:
-            there = yield from self._keeper.look(session_id)
-            if isinstance(there, Summary):
-                return there
-        raise self._reception.lost(session_id)
+        if not self._keeper.keeps:
+            raise self._reception.lost(session_id)
+        there = yield from self._keeper.look(session_id)
+        if isinstance(there, Summary):
+            return there
+        raise self._reception.lost(session_id, there)
 
     def _line(self, session_id: str) -> SessionLine | None:
         session = self._residents.live(session_id)

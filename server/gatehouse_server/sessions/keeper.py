@@ -226,7 +226,7 @@ class Keeper:
         return max(0.0, due - self._clock())
 
     def store_all(self) -> None:
-        """Hands everything that is noted to the worker, for the end of the process."""
+        """See `WriteBehind.hand_over_all`."""
         if self._store is not None:
             self._store.write_behind.hand_over_all()
 

@@ -222,11 +222,14 @@ class SessionLane:
         return self._keeper.warning()
 
     def abandon(self, answers: Answers) -> None:
-        """Answers unfinished operations with Draining; none of them is applied. Hands what was applied to the store."""
+        """Answers unfinished operations with Draining, and does not apply them, or with StoreUnavailable those of which
+        nobody can tell. Hands what was applied to the store.
+        """
         given_up = self._lines.give_up()
-        if given_up:
-            self._observer.happened(Happening.DROPPED_DRAINING, len(given_up))
-        answers += [(ticket, Draining()) for ticket in given_up]
+        dropped = sum(isinstance(outcome, Draining) for _, outcome in given_up)
+        if dropped:
+            self._observer.happened(Happening.DROPPED_DRAINING, dropped)
+        answers += given_up
         self._keeper.store_all()
 
     def _admit(self, ticket: Ticket) -> None:

@@ -61,10 +61,12 @@ class Lifetimes:
         """When a stored session's time is up, by the clock of this process. What it let go of itself it told the store
         exactly; another process may have let it be used since, and told its client so.
         """
+        self.notice_clock()
+        idle_seconds = self._limits.idle_seconds
         left_seconds = summary.expires_unix_seconds - self._wall_clock()
         if not was_ours:
-            idle_seconds = self._limits.idle_seconds
-            left_seconds = min(left_seconds + idle_seconds * _UNTOLD_SHARE, idle_seconds)
+            left_seconds += idle_seconds * _UNTOLD_SHARE
+        left_seconds = min(left_seconds, idle_seconds)  # more than that only a clock that was set back tells
         return max(self._clock() + left_seconds, self._grace_ends_seconds)
 
     def notice_clock(self) -> None:

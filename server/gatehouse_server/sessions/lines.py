@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from gatehouse_server.engine.job import Job
+from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.ticket import Ticket
-from gatehouse_server.errors import StoreUnavailable
+from gatehouse_server.errors import Draining, StoreUnavailable
 from gatehouse_server.sessions.steps import Step, StoreStep, Wait
 from gatehouse_server.sessions.work import Work
 from gatehouse_server.stores.port import StoreFailure
@@ -57,6 +58,7 @@ class Lines:
         self._free_again: deque[Line] = deque()
         self._without_room: deque[Line] = deque()
         self._slow: deque[Line] = deque()
+        self._changing: set[Line] = set()  # those that wait for the store to change something
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -85,34 +87,47 @@ class Lines:
         """Begins the next operation of each line that has become free. A loop: operations may end at once."""
         while self._free_again:
             line = self._free_again.popleft()
-            if line.waiting and line.running is None:
+            between = bool(line.waiting) and line.running is None
+            if self._without_room:
+                if between:
+                    # Nothing of it is under way: its session may leave for those who have been waiting for longer.
+                    del self._lines[line.key]
+                self._give_room()
+                if between:
+                    self._lines[line.key] = line
+            if between and line.waiting:
                 self._begin(line, line.waiting.popleft())
-            for _ in range(len(self._without_room)):
-                if not self._make_room():
-                    break
-                self._resume(self._without_room.popleft(), None, None)
+
+    def _give_room(self) -> None:
+        for _ in range(len(self._without_room)):
+            if not self._make_room():
+                break
+            self._resume(self._without_room.popleft(), None, None)
 
     def go_on_with_slow(self) -> None:
         """Resumes one operation that waits for a turn, whoever waits longest. Once in a turn."""
         if self._slow:
             self._resume(self._slow.popleft(), None, None)
 
-    def give_up(self) -> list[Ticket]:
-        """Ends all operations; none of them is applied. The tickets, to be answered."""
-        tickets: list[Ticket] = []
+    def give_up(self) -> Answers:
+        """Ends all operations: their answers. None of them is applied, except that what the store was asked to change
+        already it may change yet.
+        """
+        answers: Answers = []
         for line in self._lines.values():
             if line.job is not None:
                 line.job.cancelled = True
             if line.running is not None:
                 line.running.close()
             if line.ticket is not None:
-                tickets.append(line.ticket)
-            tickets += line.waiting or ()
+                answers.append((line.ticket, _uncertain() if line in self._changing else Draining()))
+            answers += [(ticket, Draining()) for ticket in line.waiting or ()]
         self._lines.clear()
         self._free_again.clear()
         self._without_room.clear()
         self._slow.clear()
-        return tickets
+        self._changing.clear()
+        return answers
 
     def _begin(self, line: Line, ticket: Ticket) -> None:
         line.ticket = ticket
@@ -138,6 +153,8 @@ class Lines:
             if isinstance(step, Job):
                 line.job = step
             elif isinstance(step, StoreStep):
+                if step.changes:
+                    self._changing.add(line)
                 step.begin(partial(self._store_answered, line, running))
             elif step is Wait.FOR_A_TURN:
                 self._slow.append(line)
@@ -147,6 +164,7 @@ class Lines:
     def _store_answered(self, line: Line, running: object, outcome: object) -> None:
         if line.running is not running:
             return  # the operation was given up meanwhile
+        self._changing.discard(line)
         if isinstance(outcome, StoreFailure):
             self._resume(line, None, StoreUnavailable(f"the state store fails: {outcome}"))
         else:
@@ -162,3 +180,10 @@ class Lines:
             self._free_again.append(line)
         if not line.waiting:
             del self._lines[line.key]
+
+
+def _uncertain() -> StoreUnavailable:
+    return StoreUnavailable(
+        "the server is shutting down while the state store is at it: it may have been applied, or not. Send it again "
+        "under the same revision or request_id, in a moment"
+    )

@@ -12,7 +12,7 @@ from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.identifiers import Identifiers
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.limits import SessionLimits
-from gatehouse_server.sessions.lost import LostSessions, gone
+from gatehouse_server.sessions.lost import LostSessions
 from gatehouse_server.sessions.operations import CreateSession
 from gatehouse_server.sessions.reception import Reception
 from gatehouse_server.sessions.record import Head, encode_head, pack
@@ -54,7 +54,9 @@ class Maker:
     def create(self, operation: CreateSession, session_id: str) -> Running[SessionView]:
         """A session in the initial state."""
         model = self._hosts.get(operation.model)
-        made = yield from self.take_in(_initial(model), {}, session_id, operation.request_id, model)
+        made = yield from self.take_in(
+            _initial(model), {}, session_id, operation.request_id, model, asked_model=operation.model
+        )
         self._observer.happened(Happening.SESSION_CREATED)
         return made
 
@@ -80,23 +82,37 @@ class Maker:
         session_id: str,
         request_id: str | None,
         model: HostedModel,
+        *,
+        asked_model: str | None = None,
     ) -> Running[SessionView]:
-        """Takes in a new session on a model; a repeated request is answered with the one that it made."""
+        """Takes in a new session on a model; a repeated request is answered with the one that it made.
+
+        `asked_model` is the name by which the model was asked for, if not with its version.
+        """
         with self._hosts.held(model):
-            return (yield from self._take_in(head, parts, session_id, request_id))
+            return (yield from self._take_in(head, parts, session_id, request_id, asked_model or model.key))
 
     def _take_in(
-        self, head: Head, parts: Mapping[str, bytes], session_id: str, request_id: str | None
+        self,
+        head: Head,
+        parts: Mapping[str, bytes],
+        session_id: str,
+        request_id: str | None,
+        asked_model: str,
     ) -> Running[SessionView]:
         if session_id in self._residents:
-            return (yield from self._made_before(session_id, request_id))
-        ended = self._lost.find(session_id)
+            return (yield from self._made_before(session_id, request_id, asked_model))
         if (
-            ended is not None
+            self._lost.find(session_id) is not None
             and request_id is not None
             and session_id == self._identifiers.new(None, request_id)
         ):
-            raise gone(session_id, ended)  # the request is an old one: its session came and went
+            there = (yield from self._keeper.look(session_id)) if self._keeper.shared else None
+            if isinstance(there, Summary):  # it goes on in another server
+                return (yield from self._made_before(session_id, request_id, asked_model))
+            raise self._reception.lost(
+                session_id, there
+            )  # the request is an old one: its session came and went
         self._check_place()
         head = replace(
             head,
@@ -109,7 +125,7 @@ class Maker:
         if self._keeper.keeps:
             stood_there = yield from self._keeper.create(head, parts)
             if isinstance(stood_there, Summary):
-                return (yield from self._made_before(session_id, request_id))
+                return (yield from self._made_before(session_id, request_id, asked_model))
             stored = stood_there
         if session_id not in self._residents:  # or it was used already, while its creation was being stored
             self._residents.keep(head, pack(encode_head(head), parts), stored=stored)
@@ -121,13 +137,19 @@ class Maker:
         )
         return view(session_id, head.model, state, self._limits, self._keeper.durability)
 
-    def _made_before(self, session_id: str, request_id: str | None) -> Running[SessionView]:
+    def _made_before(self, session_id: str, request_id: str | None, asked_model: str) -> Running[SessionView]:
         """Looked at where it lies: waiting for a slot of its own, a source might hold the one that comes free."""
         if session_id not in self._residents:
             yield from self._reception.fetch(session_id)
-        if request_id is None or self._residents.request_id(session_id) != request_id:
+        made_by, model = self._residents.origin(session_id)
+        if request_id is None or made_by != request_id:
             raise SessionExists(
                 f"there is a session {session_id} already; use it, or choose another identifier"
+            )
+        if asked_model not in (model, model.partition("@")[0]):
+            raise SessionExists(
+                f"a session on {model} was made under the request_id {request_id!r}, and this call wants one on "
+                f"{asked_model}; use a request_id of its own"
             )
         return self._reception.view_in_memory(session_id)
 

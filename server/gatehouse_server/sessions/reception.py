@@ -8,7 +8,7 @@ from dataclasses import replace
 import structlog
 
 from gatehouse_server.engine.observer import Happening, Observer
-from gatehouse_server.errors import SessionDamaged, SessionNotFound
+from gatehouse_server.errors import SessionDamaged, SessionNotFound, StoreUnavailable
 from gatehouse_server.sessions.hosting import Hosts
 from gatehouse_server.sessions.keeper import Keeper
 from gatehouse_server.sessions.limits import SessionLimits
@@ -16,6 +16,7 @@ from gatehouse_server.sessions.lost import LostSessions, gone
 from gatehouse_server.sessions.record import decode_head, encode_head, pack
 from gatehouse_server.sessions.residents import Residents
 from gatehouse_server.sessions.results import SessionView
+from gatehouse_server.sessions.reviving import check_model
 from gatehouse_server.sessions.session import Session
 from gatehouse_server.sessions.steps import Running, Wait
 from gatehouse_server.sessions.stored import Stored
@@ -91,16 +92,31 @@ class Reception:
             self._observer.happened(Happening.SESSION_MOVED)
         return (yield from self.present(session.session_id))
 
+    def current(self, session_id: str) -> Running[Session]:
+        """As `present`; where servers share a store, after making sure that none has taken the session over. While
+        the store does not answer, as it is in memory.
+        """
+        session = yield from self.present(session_id)
+        if not self._keeper.shared:
+            return session
+        try:
+            return (yield from self.afresh(session))
+        except StoreUnavailable:
+            if session.gone:
+                raise
+            return session
+
     def fetch(self, session_id: str) -> Running[None]:
         """Takes a session from the store into memory.
 
         Raises SessionNotFound with what became of it, ModelNotLoaded, SessionDamaged, StoreUnavailable.
         """
         if not self._keeper.keeps:
-            raise gone(session_id, self._lost.find(session_id))
+            raise self.lost(session_id)
         there = yield from self._keeper.claim(session_id)
         if not isinstance(there, StoredSession):
-            raise gone(session_id, self._lost.find(session_id) or there)
+            raise self.lost(session_id, there)
+        self._lost.forget(session_id)  # another server may have made it go on
         summary = there.summary
         head = decode_head(there.head)
         was_ours = head.incarnation == summary.incarnation
@@ -111,8 +127,9 @@ class Reception:
             raise gone(session_id, expired)
         if session_id in self._residents:
             return
-        tape = self._hosts.serving(head.model, head.fingerprint).tape_type
-        numbers = chunk_numbers(head.begin, head.position, tape.chunk_steps)
+        model = self._hosts.serving(head.model, head.fingerprint)
+        check_model(head, model)
+        numbers = chunk_numbers(head.begin, head.position, model.tape_type.chunk_steps)
         stored = Stored(
             exists=True,
             revision=head.revision,
@@ -148,10 +165,9 @@ class Reception:
         if session_id in self._residents:
             self._residents.drop(session_id)
         elif not isinstance(there, Summary):
-            ended = self._lost.find(session_id)
-            if tombstone.request_id is not None and tombstone in (ended, there):
+            if tombstone.request_id is not None and tombstone in (self._lost.find(session_id), there):
                 return
-            raise gone(session_id, ended or there)
+            raise self.lost(session_id, there)
         self._lost.remember(session_id, tombstone)
         self._observer.happened(
             Happening.SESSION_EVICTED if tombstone.why == "SESSION_EVICTED" else Happening.SESSION_DELETED
@@ -202,6 +218,9 @@ class Reception:
         )
         return view(session_id, head.model, state, self._limits, self._keeper.durability)
 
-    def lost(self, session_id: str) -> SessionNotFound:
-        """The error for a session that is nowhere."""
-        return gone(session_id, self._lost.find(session_id))
+    def lost(self, session_id: str, there: Tombstone | None = None) -> SessionNotFound:
+        """The error for a session that is nowhere; `there` is what the store says of its end. Where servers share a
+        store, that comes before what is remembered here: the session may have gone on elsewhere.
+        """
+        here = self._lost.find(session_id)
+        return gone(session_id, (there or here) if self._keeper.shared else (here or there))

@@ -18,8 +18,7 @@ from gatehouse_server.sessions.stored import Stored
 from gatehouse_server.sessions.tape import chunk_numbers
 
 _EXACT_SECONDS = 0.5
-"""A store that is told a session's expiry later than this by the clock is told again."""
-
+"""A store that knows a session's expiry by more than this too early or too late is told again."""
 _SOONEST_SECONDS = 0.02
 """A session that is due and busy is looked at again after this long."""
 
@@ -174,10 +173,13 @@ class Residents:
             return session.incarnation
         return self._shelved(session_id).head().incarnation
 
-    def request_id(self, session_id: str) -> str | None:
-        """The request that made a session."""
+    def origin(self, session_id: str) -> tuple[str | None, str]:
+        """The request that made a session, and on which model."""
         session = self._live.get(session_id)
-        return self._shelved(session_id).head().request_id if session is None else session.request_id
+        if session is not None:
+            return session.request_id, session.model.key
+        head = self._shelved(session_id).head()
+        return head.request_id, head.model
 
     def is_over(self, session_id: str) -> bool:
         """Whether a session in memory is past its time. `expired` finds most such, in the order of their use."""
@@ -246,7 +248,7 @@ class Residents:
         if stored is not None and stored.exists:
             # From here it may leave memory, and then the store alone knows how long it lives.
             expires_unix_seconds = self._wall_clock() + session.expires_seconds - self._clock()
-            if expires_unix_seconds > stored.expires_unix_seconds + _EXACT_SECONDS:
+            if abs(expires_unix_seconds - stored.expires_unix_seconds) > _EXACT_SECONDS:
                 stored.outlived = True
                 self._note(session.session_id)
         head, states = describe(session)

@@ -20,7 +20,7 @@ def revive(
     head: Head, parts: Mapping[str, bytes], model: HostedModel, *, session_id: str, expires_seconds: float
 ) -> Session:
     """The session of a record, in the state table. Raises SessionDamaged, ModelNotLoaded."""
-    _check_model(head, model)
+    check_model(head, model)
     oldest = head.revision - model.limits.recent_writes
     head = replace(head, writes=tuple(write for write in head.writes if write[0] > oldest))
     tape = _read_tape(head, parts, model)
@@ -51,7 +51,7 @@ def revive(
     return session
 
 
-def _check_model(head: Head, model: HostedModel) -> None:
+def check_model(head: Head, model: HostedModel) -> None:
     """Raises ModelNotLoaded when the record is of another content of the model."""
     if head.fingerprint != model.fingerprint:
         raise ModelNotLoaded(

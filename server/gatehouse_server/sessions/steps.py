@@ -21,10 +21,12 @@ class Wait(Enum):
 class StoreStep:
     """Something that the state store does. `begin` is given what to call with the result, or with the failure.
 
-    The operation is resumed with the result, or with StoreUnavailable.
+    The operation is resumed with the result, or with StoreUnavailable. `changes` tells that something may be stored
+    of the operation from then on, even if nobody waits for that any more.
     """
 
     begin: Callable[[Callable[[object], None]], None]
+    changes: bool = False
 
 
 Step = Job | StoreStep | Wait

@@ -39,7 +39,7 @@ class StoreRecords:
     def create(self, head: Head, parts: Mapping[str, bytes]) -> Running[Stored | Summary]:
         """Stores a session that is new: its books, or the record that stands in its place."""
         draft = self._creation(head, parts)
-        outcome: Summary | None = yield StoreStep(partial(self._worker.apply, draft.change()))
+        outcome: Summary | None = yield StoreStep(partial(self._worker.apply, draft.change()), changes=True)
         assert outcome is not None, "a creation meets a record or becomes one"
         if not draft.is_of(outcome):
             return outcome
@@ -75,7 +75,9 @@ class StoreRecords:
         there: Summary | Tombstone | None = None
         while True:
             found: Summary | Tombstone | None = yield self._call(
-                "remove", lambda store: store.remove(session_id, tombstone, incarnation=incarnation)
+                "remove",
+                lambda store: store.remove(session_id, tombstone, incarnation=incarnation),
+                changes=True,
             )
             if isinstance(found, Summary):
                 self._sweeper.was_removed()
@@ -98,8 +100,8 @@ class StoreRecords:
             self._sweeper.was_erased,
         )
 
-    def _call(self, kind: str, what: Callable[[SessionStore], object]) -> StoreStep:
-        return StoreStep(partial(self._worker.call, kind, what))
+    def _call(self, kind: str, what: Callable[[SessionStore], object], *, changes: bool = False) -> StoreStep:
+        return StoreStep(partial(self._worker.call, kind, what), changes=changes)
 
     def _creation(self, head: Head, parts: Mapping[str, bytes]) -> Draft:
         """What has to be written so that a new session is kept."""

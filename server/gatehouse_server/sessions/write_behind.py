@@ -71,9 +71,13 @@ class WriteBehind:
             self._hand_over(now)
 
     def hand_over_all(self) -> None:
-        """Hands over everything that is noted, for the end of the process."""
+        """Hands over everything that the store may not have, for the end of the process."""
+        self._worker.last_ones()
         for draft in self._backlog.drafts():
-            draft.failed()  # nobody will hear of it: what comes after it holds whether it lands or not
+            # Nobody will hear whether it lands: it goes there once more, and holds in either case.
+            draft.failed()
+            self._backlog.note(draft.summary.session_id)
+        self._backlog.note_again()  # what failed beside some of these
         while self._backlog.has_noted:
             self._hand_over(self._clock())
 
@@ -83,14 +87,16 @@ class WriteBehind:
         """
         if self._backlog.is_under_way(session.session_id):
             # What is under way lands before anything sent after it.
-            yield StoreStep(partial(self._worker.call, "wait", lambda _: None))
+            yield StoreStep(partial(self._worker.call, "wait", lambda _: None), changes=True)
             if session.gone:
                 raise _taken_over(session)
         self._backlog.forget(session.session_id)
         draft = draft_live(session, self._summary(session), keeps_tape=self._keeping.keeps_tapes)
         read_rows([draft])
         try:
-            outcome: Summary | None = yield StoreStep(partial(self._worker.apply, draft.change()))
+            outcome: Summary | None = yield StoreStep(
+                partial(self._worker.apply, draft.change()), changes=True
+            )
         except StoreUnavailable as failure:
             self._health.fails(failure.message)
             self._drop(session.session_id, draft.stored)
@@ -154,7 +160,9 @@ class WriteBehind:
         session_id = draft.summary.session_id
         since_seconds = self._backlog.answered(draft)
         self._landing -= 1
-        if isinstance(outcome, StoreFailure):
+        if since_seconds is None:
+            pass  # what the session is was handed over behind it
+        elif isinstance(outcome, StoreFailure):
             draft.failed()
             self._backlog.keep_aside(session_id, since_seconds)
             self._health.fails(str(outcome))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,9 @@ class StoreWorker:
         self._changed = threading.Condition()
         self._closing = False
         self._closed = False
-        self._lost_changes = 0
+        self._taken: set[str] = set()
+        self._last_ones = False
+        self._lost: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="gatehouse-store", daemon=True)
 
     @property
@@ -101,28 +103,37 @@ class StoreWorker:
 
     @property
     def unsaved(self) -> int:
-        """Changes that wait, and those that the store did not take while the worker was being closed."""
-        return self._lost_changes + sum(request.kind == "apply" for request in self._waiting)
+        """Sessions with a change that waits or is under way, or is lost: see `last_ones`."""
+        with self._changed:
+            return len(self._lost | self._taken | _changed_by(self._waiting))
+
+    def last_ones(self) -> None:
+        """Nobody is going to hand over again what the store does not take from now on: it is lost."""
+        with self._changed:
+            self._last_ones = True
 
     def close(self, timeout_seconds: float) -> bool:
         """Does what waits, closes the store and ends the thread. False when something was not stored by then."""
         with self._changed:
-            self._closing = True
+            self._closing = self._last_ones = True
             self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         elif not self._closed:
             self.work()
             self._close_store()
-        return self._closed and not self._lost_changes
+        return self._closed and not self._lost
 
     def work(self) -> None:
         """Does everything that waits, on the caller's thread."""
         with self._changed:
             requests = list(self._waiting)
             self._waiting.clear()
+            self._taken = _changed_by(requests)
         for kind, batch in _together(requests):
             self._do(kind, batch)
+        with self._changed:
+            self._taken = set()
 
     def _claimed(self, session_ids: Sequence[str]) -> Sequence[object]:
         return self._store.claim(session_ids, owner=self._owner, incarnation=self._new_incarnation())
@@ -149,31 +160,38 @@ class StoreWorker:
 
     def _do(self, kind: str, batch: Sequence[_Request]) -> None:
         began_seconds = time.perf_counter()
-        outcomes: Sequence[object]
-        failed = True
-        try:
-            if kind == "apply":
-                outcomes = _each(self._store.apply, [request.argument for request in batch])
-            elif kind == "claim":
-                outcomes = _each(self._claimed, [request.argument for request in batch])
-            else:
-                outcomes = [request.argument(self._store) for request in batch]
-            failed = any(isinstance(outcome, StoreFailure) for outcome in outcomes)
-        except StoreFailure as failure:
-            outcomes = [failure] * len(batch)
-        except Exception as failure:  # a bug of ours must not end the thread: everybody who waits is told
-            _log.exception("the store's thread failed", kind=kind)
-            outcomes = [StoreFailure(f"{kind} failed with {type(failure).__name__}")] * len(batch)
-        if failed and self._closing and kind == "apply":
-            self._lost_changes += len(batch)
+        arguments = [request.argument for request in batch]
+        if kind == "apply":
+            outcomes = _each(kind, self._store.apply, arguments)
+        elif kind == "claim":
+            outcomes = _each(kind, self._claimed, arguments)
+        else:
+            outcomes = _each(kind, lambda calls: [call(self._store) for call in calls], arguments)
+        failed = any(isinstance(outcome, StoreFailure) for outcome in outcomes)
+        if kind == "apply":
+            self._note_lost(batch, outcomes)
         self._told_seconds(kind, time.perf_counter() - began_seconds, failed)
         self._results.extend(
             (request.finished, outcome) for request, outcome in zip(batch, outcomes, strict=True)
         )
 
+    def _note_lost(self, batch: Sequence[_Request], outcomes: Sequence[object]) -> None:
+        """A session is lost while the last of its changes is."""
+        with self._changed:
+            for request, outcome in zip(batch, outcomes, strict=True):
+                session_id = request.argument.summary.session_id
+                if not isinstance(outcome, StoreFailure):
+                    self._lost.discard(session_id)
+                elif self._last_ones:
+                    self._lost.add(session_id)
+
+
+def _changed_by(requests: Iterable[_Request]) -> set[str]:
+    return {request.argument.summary.session_id for request in requests if request.kind == "apply"}
+
 
 def _each(
-    together: Callable[[Sequence[Any]], Sequence[object]], arguments: Sequence[Any]
+    kind: str, together: Callable[[Sequence[Any]], Sequence[object]], arguments: Sequence[Any]
 ) -> Sequence[object]:
     """All together; where that fails one by one, so that a record that cannot be read or written harms nobody else.
 
@@ -181,14 +199,18 @@ def _each(
     """
     try:
         return together(arguments)
-    except StoreFailure as failure:
-        if len(arguments) == 1:
-            return [failure]
-        outcomes: list[object] = []
-        for argument in arguments:
-            down = len(outcomes) >= _DOWN_AFTER and all(isinstance(each, StoreFailure) for each in outcomes)
-            outcomes += [failure] if down else _each(together, [argument])
-        return outcomes
+    except StoreFailure as known:
+        failure = known
+    except Exception as bug:  # one of ours must not end the thread: who waits is told
+        _log.exception("the store's thread failed", kind=kind)
+        failure = StoreFailure(f"{kind} failed with {type(bug).__name__}")
+    if len(arguments) == 1:
+        return [failure]
+    outcomes: list[object] = []
+    for argument in arguments:
+        down = len(outcomes) >= _DOWN_AFTER and all(isinstance(each, StoreFailure) for each in outcomes)
+        outcomes += [failure] if down else _each(kind, together, [argument])
+    return outcomes
 
 
 def _together(requests: Sequence[_Request]) -> Iterator[tuple[str, Sequence[_Request]]]:
