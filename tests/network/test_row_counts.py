@@ -26,7 +26,7 @@ def test_no_more_is_computed_than_helps() -> None:
 
 def _ways(outputs: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """Ways to add the product with drawn weights to a base."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch: no types
+    if not torch.backends.mkldnn.is_available():
         pytest.skip("torch has no oneDNN here")
     generator = torch.Generator().manual_seed(0)
     kernel = PackedKernel(torch.randn(outputs, INPUTS, generator=generator), None)

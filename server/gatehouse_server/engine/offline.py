@@ -5,44 +5,23 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gatehouse_server.engine.bucketing import OfflineBatching, WaitingDocuments
-from gatehouse_server.engine.documents import DocumentTask, Wants
+from gatehouse_server.engine.documents import DocumentTask
 from gatehouse_server.engine.failure_log import FailureLog
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.observer import Happening, Observer, OfflineBatch
 from gatehouse_server.engine.offline_backend import BatchAnswers, OfflineBackend
 from gatehouse_server.engine.offline_models import OfflineModel, batching_for, refusal, torch_backend
+from gatehouse_server.engine.running_batch import Kind, RunningBatch
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Cancelled, DeadlineExpired, Draining, GatehouseError, ModelNotFound
 from gatehouse_server.models.model import key_of_content
 
 DEFAULT_SLICE_SECONDS = 0.005
 
-_LONG_SECONDS = 0.25
-
-_Kind = tuple[str, Wants]
-"""What documents of one batch have in common: the key of the model's content, and what is wanted of them."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _RunningBatch:
-    """A batch between two slices."""
-
-    kind: _Kind
-    place: int
-    tickets: list[Ticket]
-    computation: Generator[None, None, BatchAnswers]
-    began_seconds: float
-    form_seconds: float
-    compute_seconds: float = 0.0
-
-    @property
-    def is_long(self) -> bool:
-        """Whether others should not wait for its end."""
-        return self.compute_seconds > _LONG_SECONDS
+_VERY_LONG_SHARE = 8  # this part of the most steps of a batch
 
 
 class OfflineLane:
@@ -51,8 +30,11 @@ class OfflineLane:
 
     A batch is of the model whose document has waited longest; a slice of it ends when `slice_seconds` are over. One
     is computed at a time; beside one that takes long, a second one, slice by slice in turn, so that a document of a
-    hundred thousand steps does not hold up short ones. A batch that fails is tried again document by document, so that
-    only those are answered with the failure that fail by themselves.
+    hundred thousand steps does not hold up short ones. Very long documents are batched by themselves, and two batches
+    of them never run beside each other: the second place is for those that are soon done.
+
+    A batch that fails is tried again document by document, so that only those are answered with the failure that fail
+    by themselves.
     """
 
     def __init__(
@@ -69,14 +51,15 @@ class OfflineLane:
         """
         self._networks = networks
         self._batching = batching
+        self._very_long_steps = batching.batch_tokens // _VERY_LONG_SHARE
         self._observer = observer
         self._clock = clock
         self._backend_of = backend_of
         self._slice_seconds = slice_seconds
         self._backends: dict[tuple[str, int], tuple[OfflineModel, OfflineBackend[Any]]] = {}
-        self._waiting: dict[_Kind, WaitingDocuments[Ticket]] = {}
+        self._waiting: dict[Kind, WaitingDocuments[Ticket]] = {}
         self._suspects: deque[Ticket] = deque()
-        self._running: deque[_RunningBatch] = deque()
+        self._running: deque[RunningBatch] = deque()
         self._failures: dict[str, FailureLog] = {}
         self._arrivals = 0
 
@@ -97,7 +80,7 @@ class OfflineLane:
                 answers.append((ticket, refused))
             else:
                 self._arrivals += 1
-                self._waiting_of((task.model_key, task.wants), network).add(
+                self._waiting_of(self._kind_of(task), network).add(
                     ticket,
                     arrival=self._arrivals,
                     steps=len(task.inputs),
@@ -148,10 +131,13 @@ class OfflineLane:
         if unfinished:
             self._observer.happened(Happening.DROPPED_DRAINING, len(unfinished))
 
-    def _waiting_of(self, kind: _Kind, network: OfflineModel) -> WaitingDocuments[Ticket]:
+    def _kind_of(self, task: DocumentTask) -> Kind:
+        return Kind(task.model_key, task.wants, len(task.inputs) > self._very_long_steps)
+
+    def _waiting_of(self, kind: Kind, network: OfflineModel) -> WaitingDocuments[Ticket]:
         waiting = self._waiting.get(kind)
         if waiting is None:
-            batching = batching_for(self._batching, network, kind[1])
+            batching = batching_for(self._batching, network, kind.wants)
             waiting = self._waiting[kind] = WaitingDocuments(batching)
         return waiting
 
@@ -176,33 +162,19 @@ class OfflineLane:
                 self._running.remove(batch)
                 answers.extend((ticket, Cancelled()) for ticket in batch.tickets)
 
-    def _form(self, began_seconds: float, answers: Answers) -> _RunningBatch | None:
-        if self._suspects:
-            tickets = [self._suspects.popleft()]
-        else:
-            # What is wanted may be different each time, so kinds of which nothing waits are forgotten.
-            self._waiting = {kind: waiting for kind, waiting in self._waiting.items() if len(waiting)}
-            oldest = [
-                (arrival, waiting)
-                for waiting in self._waiting.values()
-                if (arrival := waiting.oldest_arrival) is not None
-            ]
-            if not oldest:
-                return None
-            tickets = min(oldest, key=lambda entry: entry[0])[1].take_batch()
-        chosen, tickets = tickets, []
-        for ticket in chosen:  # asked once each: a caller may leave at any moment
+    def _form(self, began_seconds: float, answers: Answers) -> RunningBatch | None:
+        tickets = []
+        for ticket in self._take_next():  # asked once each: a caller may leave at any moment
             if ticket.wanted():
                 tickets.append(ticket)
             else:
                 answers.append((ticket, Cancelled()))
         if not tickets:
             return None
-        task: DocumentTask = tickets[0].operation
-        kind = (task.model_key, task.wants)
+        kind = self._kind_of(tickets[0].operation)
         place = 1 - self._running[0].place if self._running else 0
         computation = self._score(kind, tickets, place)
-        return _RunningBatch(
+        return RunningBatch(
             kind=kind,
             place=place,
             tickets=tickets,
@@ -211,21 +183,36 @@ class OfflineLane:
             form_seconds=self._clock() - began_seconds,
         )
 
-    def _score(self, kind: _Kind, tickets: list[Ticket], place: int) -> Generator[None, None, BatchAnswers]:
+    def _take_next(self) -> list[Ticket]:
+        """The documents whose turn it is. Those that are very long wait while others like them are computed."""
+        one_runs = any(batch.kind.very_long for batch in self._running)
+        for index, suspect in enumerate(self._suspects):
+            if not (one_runs and self._kind_of(suspect.operation).very_long):
+                del self._suspects[index]
+                return [suspect]
+        # What is wanted may be different each time, so kinds of which nothing waits are forgotten.
+        self._waiting = {kind: waiting for kind, waiting in self._waiting.items() if len(waiting)}
+        oldest = [
+            (arrival, waiting)
+            for kind, waiting in self._waiting.items()
+            if (arrival := waiting.oldest_arrival) is not None and not (one_runs and kind.very_long)
+        ]
+        return min(oldest, key=lambda entry: entry[0])[1].take_batch() if oldest else []
+
+    def _score(self, kind: Kind, tickets: list[Ticket], place: int) -> Generator[None, None, BatchAnswers]:
         """The batch's computation. What goes wrong, in making the backend too, surfaces when it is driven.
 
         A backend has scratch memory for one batch, so batches that run beside each other have one each, by place.
         """
-        model_key, wants = kind
-        network = self._networks.get(model_key)
+        network = self._networks.get(kind.model_key)
         if network is None:
-            raise _not_served(model_key)
-        known = self._backends.get((model_key, place))
+            raise _not_served(kind.model_key)
+        known = self._backends.get((kind.model_key, place))
         if known is None or known[0] is not network:
-            known = self._backends[model_key, place] = (network, self._backend_of(network))
-        return (yield from known[1].score([ticket.operation.inputs for ticket in tickets], wants))
+            known = self._backends[kind.model_key, place] = (network, self._backend_of(network))
+        return (yield from known[1].score([ticket.operation.inputs for ticket in tickets], kind.wants))
 
-    def _advance(self, batch: _RunningBatch, answers: Answers) -> bool:
+    def _advance(self, batch: RunningBatch, answers: Answers) -> bool:
         """Computes a slice; whether there is more to do."""
         clock = self._clock
         began = now = clock()
@@ -249,7 +236,7 @@ class OfflineLane:
             self._fail(batch, failure, answers)
         return False
 
-    def _answer(self, batch: _RunningBatch, result: BatchAnswers, answers: Answers) -> None:
+    def _answer(self, batch: RunningBatch, result: BatchAnswers, answers: Answers) -> None:
         failures = self._failures.get(batch.kind[0])
         if failures is not None:
             failures.worked()
@@ -276,7 +263,7 @@ class OfflineLane:
             )
         )
 
-    def _fail(self, batch: _RunningBatch, failure: Exception, answers: Answers) -> None:
+    def _fail(self, batch: RunningBatch, failure: Exception, answers: Answers) -> None:
         if not isinstance(failure, GatehouseError):
             model_key = batch.kind[0]
             failures = self._failures.get(model_key)

@@ -1,12 +1,19 @@
 """A packed batch of whole sequences, as those see it who read it in either direction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gatehouse_server.network.packing import check_batch_sizes, lengths_of, steps_of
+from gatehouse_server.network.layer_spec import Direction
+from gatehouse_server.network.packing import (
+    check_batch_sizes,
+    lengths_of,
+    running_of,
+    steps_backwards_of,
+    steps_of,
+)
 
 
 class Batch:
@@ -19,10 +26,9 @@ class Batch:
         self.rows = rows
         self._device = device
 
-    @cached_property
-    def steps(self) -> list[tuple[int, int]]:
-        """For each step its first packed row and how many rows it has."""
-        return list(steps_of(self.sizes))
+    def steps(self, direction: Direction) -> Iterator[tuple[int, int]]:
+        """For each step, in the order they are read, its first packed row and how many rows it has."""
+        return steps_of(self.sizes) if direction == "forward" else steps_backwards_of(self.sizes, self.rows)
 
     @cached_property
     def lengths(self) -> Tensor:
@@ -32,7 +38,7 @@ class Batch:
     @cached_property
     def host_sizes(self) -> Tensor:
         """Rows of each step (T,) int64, on the host, where torch's fused kernels want them."""
-        return torch.tensor(self.sizes)
+        return torch.from_numpy(running_of(lengths_of(self.sizes)))
 
     @cached_property
     def reversal(self) -> Tensor:

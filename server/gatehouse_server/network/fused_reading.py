@@ -43,17 +43,18 @@ class FusedReader(Reader):
         fused = self._layers.layer(number, direction)
         slicing = self._slicings[number][direction]
         state = fused.zeros(batch.sizes[0])
-        first = 0
+        first = first_row = 0
         while first < len(batch.sizes):
             end = first + slicing.begin(batch.sizes, first)
             sizes = batch.sizes[first:end]
-            rows: Rows = slice(batch.steps[first][0], sum(batch.steps[end - 1]))
+            end_row = first_row + sum(sizes)
+            rows: Rows = slice(first_row, end_row)
             if direction == "reverse":
                 rows = batch.reversal[rows]
             x = self._layers.vectors(number, inputs[rows])
             visit(rows, fused.advance(x, batch.host_sizes[first:end], state), sizes)
             self._wait()
             slicing.end()
-            first = end
+            first, first_row = end, end_row
             yield
         return state[0]

@@ -2,12 +2,19 @@
 
 Sequences are sorted by length, longest first. Step t holds the rows of the `batch_sizes[t]` sequences that
 are longer than t, so batch sizes never grow and nothing is ever computed for padding.
+
+A sequence may have a hundred thousand steps, and the network waits while a batch is prepared: what is done for all
+steps at once is done without a loop.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import neg
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,7 +39,7 @@ def check_batch_sizes(batch_sizes: Sequence[int], rows: int) -> None:
         raise ValueError("batch_sizes: expected at least one step, got none")
     if batch_sizes[-1] < 1:
         raise ValueError(f"batch_sizes: expected positive numbers, got {batch_sizes[-1]}")
-    if any(later > earlier for earlier, later in pairwise(batch_sizes)):
+    if list(batch_sizes) != sorted(batch_sizes, reverse=True):
         raise ValueError("batch_sizes: expected numbers that never grow (longest sequence first)")
     if sum(batch_sizes) != rows:
         raise ValueError(f"batch_sizes: expected a sum of {rows} rows, got {sum(batch_sizes)}")
@@ -40,25 +47,23 @@ def check_batch_sizes(batch_sizes: Sequence[int], rows: int) -> None:
 
 def batch_sizes_of(lengths_descending: Sequence[int]) -> tuple[int, ...]:
     """How many sequences are still running at each step. Raises ValueError unless sorted and not empty."""
+    return tuple(running_of(lengths_descending).tolist())
+
+
+def running_of(lengths_descending: Sequence[int]) -> npt.NDArray[np.int64]:
+    """The same as (T,) int64."""
     if not lengths_descending or lengths_descending[-1] < 1:
         raise ValueError("lengths: expected at least one sequence, each of one step or more")
     if any(later > earlier for earlier, later in pairwise(lengths_descending)):
         raise ValueError("lengths: expected longest first")
-    sizes: list[int] = []
-    alive = len(lengths_descending)
-    for step in range(lengths_descending[0]):
-        while lengths_descending[alive - 1] <= step:
-            alive -= 1
-        sizes.append(alive)
-    return tuple(sizes)
+    every_size = np.arange(len(lengths_descending), 0, -1, dtype=np.int64)
+    return np.repeat(every_size, np.diff(lengths_descending[::-1], prepend=0))
 
 
 def lengths_of(batch_sizes: Sequence[int]) -> tuple[int, ...]:
     """The length in steps of each sequence, longest first: the inverse of `batch_sizes_of`."""
-    lengths: list[int] = []
-    for steps in range(len(batch_sizes), 0, -1):
-        lengths.extend([steps] * (batch_sizes[steps - 1] - len(lengths)))
-    return tuple(lengths)
+    # A sequence ends with the first step that has no more rows than sequences come before it.
+    return tuple(bisect_left(batch_sizes, -before, key=neg) for before in range(batch_sizes[0]))
 
 
 def steps_of(batch_sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -67,6 +72,14 @@ def steps_of(batch_sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     for size in batch_sizes:
         yield start, size
         start += size
+
+
+def steps_backwards_of(batch_sizes: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
+    """The same from the last step of `rows` packed rows to the first."""
+    start = rows
+    for size in reversed(batch_sizes):
+        start -= size
+        yield start, size
 
 
 def pack(sequences: Sequence[Tensor]) -> Packed:

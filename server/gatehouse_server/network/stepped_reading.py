@@ -2,7 +2,7 @@
 any company. On a GPU each step is many small launches.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ _PRODUCT_OPERATIONS = 2e8  # input products are computed for as many rows at onc
 _MOST_PRODUCT_ROWS = 512
 
 Steps = list[tuple[int, int]]
-"""First packed row and number of rows of consecutive steps."""
+"""First packed row and number of rows of consecutive steps, in the order they are read."""
 
 
 class SteppedReader(Reader):
@@ -35,23 +35,23 @@ class SteppedReader(Reader):
         scan = self._layers[number][direction]
         parts = scan.initial(batch.sizes[0])
         active = parts
-        order = reversed if direction == "reverse" else iter
-        for block in order(list(_split(batch.steps, rows=_product_rows(scan)))):
-            first_row = block[0][0]
+        for block in _split(batch.steps(direction), rows=_product_rows(scan)):
+            covered = _rows_of(block)
             # A folded product is a copy: made piece by piece, it is still in the cache when it is used. It
             # lies in memory that belongs to the network, so it must not outlive a piece.
-            product = None if scan.folded else scan.product(inputs[_rows_of(block)])
+            product = None if scan.folded else scan.product(inputs[covered])
             if product is not None:
                 yield
-            for piece in order(list(_split(block, rows=_PIECE_ROWS, steps=_PIECE_STEPS))):
+            for piece in _split(block, rows=_PIECE_ROWS, steps=_PIECE_STEPS):
                 if scan.folded:
-                    first_row = piece[0][0]
-                    product = scan.product(inputs[_rows_of(piece)])
+                    covered = _rows_of(piece)
+                    product = scan.product(inputs[covered])
                 assert product is not None
-                for start, rows in order(piece):
+                for start, rows in piece:
                     if active[0].shape[0] != rows:
                         active = tuple(part[:rows] for part in parts)
-                    scan.advance(product[start - first_row : start - first_row + rows], active)
+                    first = start - covered.start
+                    scan.advance(product[first : first + rows], active)
                     visit(slice(start, start + rows), active[0], (rows,))
                 self._wait()
                 yield
@@ -64,16 +64,19 @@ def _product_rows(scan: Scan) -> int:
 
 
 def _rows_of(steps: Steps) -> slice:
-    return slice(steps[0][0], steps[-1][0] + steps[-1][1])
+    first, last = min(steps[0], steps[-1]), max(steps[0], steps[-1])
+    return slice(first[0], sum(last))
 
 
-def _split(whole: Steps, *, rows: int, steps: int | None = None) -> Iterator[Steps]:
+def _split(whole: Iterable[tuple[int, int]], *, rows: int, steps: int | None = None) -> Iterator[Steps]:
     """Consecutive steps in groups that end as soon as they have `rows` rows or `steps` steps."""
     group: Steps = []
+    found = 0
     for start, count in whole:
         group.append((start, count))
-        if start + count - group[0][0] >= rows or len(group) == steps:
+        found += count
+        if found >= rows or len(group) == steps:
             yield group
-            group = []
+            group, found = [], 0
     if group:
         yield group
