@@ -9,7 +9,14 @@ from typing import Protocol, TypeVar
 import grpc
 
 from gatehouse import failures, requests
-from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
+from gatehouse.errors import (
+    ClientClosedError,
+    DeadlineExceededError,
+    GatehouseError,
+    SessionDeletedError,
+    UnavailableError,
+)
+from gatehouse.exchange import StreamClosedError
 from gatehouse.patience import Deadline, pauses
 from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2_grpc
@@ -17,6 +24,9 @@ from gatehouse.v1 import online_pb2_grpc
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Streamed = TypeVar("Streamed", covariant=True)
+
+CLOSED = (ValueError, StreamClosedError)
+"""What a call raises, and sends nothing, when the client (in gRPC's words) or its stream was closed before."""
 
 
 class ResponseStream(Protocol[Streamed]):
@@ -44,9 +54,11 @@ def insist(attempt: Callable[[float], Response], timeout_seconds: float) -> Resp
     """
     deadline = Deadline(timeout_seconds)
     unavailable: UnavailableError | None = None
-    for wanted_seconds in pauses():
+    for attempts_before, wanted_seconds in enumerate(pauses()):
         try:
             return attempt(deadline.attempt_seconds())
+        except ClientClosedError:
+            raise
         except (UnavailableError, DeadlineExceededError) as error:
             pause_seconds = deadline.pause_seconds(
                 wanted_seconds, told_seconds=error.retry_after_seconds or 0.0
@@ -57,6 +69,10 @@ def insist(attempt: Callable[[float], Response], timeout_seconds: float) -> Resp
                 if unavailable is not None:
                     raise unavailable from unavailable.__cause__
                 raise
+        except CLOSED as error:
+            if isinstance(error, GatehouseError) or not attempts_before:
+                raise
+            raise failures.client_closed() from error
         time.sleep(pause_seconds)
     raise AssertionError("pauses never end")
 

@@ -18,14 +18,16 @@ from gatehouse import documents, failures
 from gatehouse.calls import ResponseStream
 from gatehouse.conversation import Request, Response, ResultT
 from gatehouse.documents import Document
-from gatehouse.errors import DeadlineExceededError, GatehouseError, UnavailableError
+from gatehouse.errors import ClientClosedError, DeadlineExceededError, GatehouseError, UnavailableError
 from gatehouse.flight import Flight
 from gatehouse.patience import pauses
 from gatehouse.trace_context import trace_context
 
 
 class ClassificationStream(Generic[ResultT]):
-    """Iterate over it once for the results. It ends its threads when the iteration ends, however it ends."""
+    """Iterate over it once for the results. It ends its threads when the iteration ends, however it ends; the one that
+    waits for the caller's iterable just then, as soon as that goes on.
+    """
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class ClassificationStream(Generic[ResultT]):
         self._failure: BaseException | None = None
         self._trouble: GatehouseError | None = None
         self._answers = 0
+        self._opened = False
         self._closed = False
 
     def results(self, source: Iterable[Document | tuple[str, str]]) -> Iterator[ResultT]:
@@ -113,6 +116,8 @@ class ClassificationStream(Generic[ResultT]):
                 answers_before = self._answers
                 try:
                     self._run_stream()
+                except ClientClosedError:
+                    raise
                 except UnavailableError as error:
                     self._trouble = error
                 if self._answers > answers_before:
@@ -131,13 +136,20 @@ class ClassificationStream(Generic[ResultT]):
         with self._changed:
             if self._closed:
                 return
-            call = self._call = self._method(self._requests(stop), metadata=self._metadata)
+            try:
+                call = self._call = self._method(self._requests(stop), metadata=self._metadata)
+            except ValueError as error:  # the client is closed
+                if not self._opened:
+                    raise
+                raise failures.client_closed() from error
+            self._opened = True
         try:
             for response in call:
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or self._flight.may_settle())
                     stays = self._flight.settle(response)
                     self._answers += 1
+                    self._trouble = None
                     self._changed.notify_all()
                 if not stays:
                     raise UnavailableError("the server is shutting down", reason="DRAINING")

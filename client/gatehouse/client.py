@@ -47,8 +47,8 @@ class Client(DocumentCalls):
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; calls under way end with UnavailableError, later ones raise
-        ValueError. Sessions live on.
+        """Closes the connection; calls under way, streams and loops over documents included, end with
+        ClientClosedError, an UnavailableError. Later ones raise ValueError. Sessions live on.
         """
         self._channel.close()
 

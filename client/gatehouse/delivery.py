@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from gatehouse import decoding, failures
 from gatehouse.errors import (
+    ClientClosedError,
     DeadlineExceededError,
     GatehouseError,
     InvalidInputError,
@@ -67,6 +68,7 @@ class Delivery:
         self._unavailable: UnavailableError | None = None
         self._standing: Standing | None = None
         self._furthest: int | None = None
+        self._attempted = False
         self._gets_on = True
         self._pauses = pauses()
         self._rounds = pauses()
@@ -90,6 +92,7 @@ class Delivery:
 
     def answered(self, result: online_pb2.WriteResult) -> None:
         """Takes the answer to `next_write`. Raises StateBehindError when it tells of another tape."""
+        self._attempted = True
         if self._revision == self._own_revision:
             self.answer = self._ledger.accept(result)
             if self._standing is not None:
@@ -120,6 +123,9 @@ class Delivery:
         on_its_own = self._revision == self._own_revision
         if on_its_own and failures.leaves_doubt(error):
             self._doubted = True
+        self._attempted = True
+        if isinstance(error, ClientClosedError):
+            raise self._refused(error)
         if isinstance(error, StateBehindError):
             return self._catch_up(error)
         if isinstance(error, (UnavailableError, DeadlineExceededError)):
@@ -142,6 +148,14 @@ class Delivery:
         if isinstance(error, SessionNotFoundError | SessionDamagedError):
             raise self._refused(explained(error, self._ledger)) from error
         raise self._refused(error)
+
+    def not_sent(self, error: Exception) -> Exception:
+        """Takes that `next_write` was not sent, since client or stream are closed: what to raise. The write is taken
+        back, unless an earlier attempt may have been applied.
+        """
+        if not self._doubted:
+            self._ledger.withdraw()
+        return failures.client_closed() if self._attempted else error
 
     def _catch_up(self, error: StateBehindError) -> float:
         """Begins anew from where the server says it stands."""

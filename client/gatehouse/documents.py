@@ -59,6 +59,16 @@ def of(entry: Document | tuple[str, str]) -> Document:
     raise TypeError(f"a document is a pair (id, text) or a Document, not {reprlib.repr(entry)}")
 
 
+def weight_bytes(document: Document) -> int:
+    """About how many bytes its content takes on the wire."""
+    if document.text is not None:
+        return len(document.text)
+    if document.tokens is not None:
+        return 4 * len(document.tokens)
+    assert document.features is not None, "a document has one of the three"
+    return requests.features_bytes(document.features)
+
+
 def parts(document: Document, part_bytes: int = PART_BYTES) -> list[offline_pb2.Document]:
     """The messages that carry a document, in order; one when it is not longer than `part_bytes`.
 

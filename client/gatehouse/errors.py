@@ -3,7 +3,8 @@ join.
 
 GatehouseError
 ├── UnavailableError              no answer: unreachable, shutting down, the connection broke, no state store
-│   └── SessionMovedError         another replica took the session over; asked again, it comes back
+│   ├── SessionMovedError         another replica took the session over; asked again, it comes back
+│   └── ClientClosedError         this client was closed while the call was under way
 ├── DeadlineExceededError         no answer in time (also a TimeoutError)
 ├── OverloadedError               a queue, the session table or memory is full; see `retry_after_seconds`
 ├── InvalidInputError             malformed or out of range (also a ValueError); see `violations`
@@ -87,6 +88,10 @@ class SessionMovedError(UnavailableError):
     """Another replica has taken the session over, so nothing that lasts was done here. Asked again, the session
     is found; writes of a session do so by themselves.
     """
+
+
+class ClientClosedError(UnavailableError):
+    """This client was closed while the call was under way (`reason` CLIENT_CLOSED): no answer comes any more."""
 
 
 class SessionLostError(GatehouseError):

@@ -11,13 +11,24 @@ from typing import Generic, TypeVar
 import grpc
 from google.rpc import status_pb2
 
-from gatehouse import requests
+from gatehouse import failures, requests
+from gatehouse.channel import MAX_MESSAGE_BYTES
+from gatehouse.errors import MessageTooLargeError
 from gatehouse.v1 import online_pb2
 
 F = TypeVar("F")
 
 _MAX_OPERATIONS_PER_MESSAGE = 1024
 _MAX_MESSAGE_BYTES = 512 * 1024
+# With room for what stands around it in a message of its own.
+_MAX_OPERATION_BYTES = MAX_MESSAGE_BYTES - 1024
+
+
+class StreamClosedError(RuntimeError):
+    """The stream was closed before; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream is closed")
 
 
 class Exchange(Generic[F]):
@@ -25,7 +36,8 @@ class Exchange(Generic[F]):
 
     def __init__(self) -> None:
         self._last_tag = 0
-        self._waiting: dict[int, tuple[online_pb2.SessionWrite | online_pb2.TextSuggestion, float]] = {}
+        # With their timeouts in seconds and their sizes in bytes.
+        self._waiting: dict[int, tuple[online_pb2.SessionWrite | online_pb2.TextSuggestion, float, int]] = {}
         self._unanswered: dict[int, F] = {}
 
     def submit(
@@ -34,10 +46,18 @@ class Exchange(Generic[F]):
         timeout_seconds: float,
         future: F,
     ) -> int:
-        """Puts an operation into the queue; its tag is answered. It must not change until it was answered."""
+        """Puts an operation into the queue; its tag is answered. It must not change until it was answered.
+
+        MessageTooLargeError when it fits into no message: gRPC would end the stream for it, and for all others.
+        """
+        size_bytes = operation.ByteSize()
+        if size_bytes > _MAX_OPERATION_BYTES:
+            raise MessageTooLargeError(
+                f"{failures.NEVER_SENT} larger than max ({size_bytes} vs. {_MAX_OPERATION_BYTES})"
+            )
         self._last_tag += 1
         tag = self._last_tag
-        self._waiting[tag] = operation, timeout_seconds
+        self._waiting[tag] = operation, timeout_seconds, size_bytes
         self._unanswered[tag] = future
         return tag
 
@@ -51,8 +71,8 @@ class Exchange(Generic[F]):
         add = request.operations.add
         size = 0
         taken: list[int] = []
-        for tag, (operation, timeout_seconds) in self._waiting.items():
-            size += operation.ByteSize()
+        for tag, (operation, timeout_seconds, size_bytes) in self._waiting.items():
+            size += size_bytes
             if taken and (size > _MAX_MESSAGE_BYTES or len(taken) == _MAX_OPERATIONS_PER_MESSAGE):
                 break
             # Copied here and nowhere else. The copy alone gets the timeout, which is another at each attempt.
@@ -94,14 +114,15 @@ def broken(status: status_pb2.Status) -> online_pb2.StreamResult:
     answer.
 
     Nothing is known of them, so whatever the stream ended with is UNAVAILABLE to them and they are repeated;
-    unless the server does not know the call or does not let this client in, which no repetition mends.
+    unless the server does not know the call or does not let this client in, or the client was closed, which no
+    repetition mends.
     """
     lasting = (
         grpc.StatusCode.UNIMPLEMENTED,
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.PERMISSION_DENIED,
     )
-    if any(status.code == code.value[0] for code in lasting):
+    if status == failures.client_closed_status() or any(status.code == code.value[0] for code in lasting):
         return online_pb2.StreamResult(status=status)
     unavailable = grpc.StatusCode.UNAVAILABLE.value[0]
     message = status.message or "the server ended the stream"

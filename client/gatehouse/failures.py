@@ -11,7 +11,10 @@ from google.rpc import error_details_pb2, status_pb2
 from gatehouse import errors
 from gatehouse.errors import GatehouseError, Violation
 
+_CLIENT_CLOSED = "CLIENT_CLOSED"
+
 _BY_REASON: dict[str, type[GatehouseError]] = {
+    _CLIENT_CLOSED: errors.ClientClosedError,
     "MODEL_NOT_FOUND": errors.ModelNotFoundError,
     "MODEL_FAILED": errors.ModelFailedError,
     "MODEL_MISMATCH": errors.ModelMismatchError,
@@ -30,8 +33,8 @@ _BY_REASON: dict[str, type[GatehouseError]] = {
     "TAPE_FULL": errors.TapeFullError,
 }
 
-# A status CANCELLED never tells of a cancellation by the caller (that ends the call in other ways): the
-# server or the way to it gave the call up, and nothing is known of it.
+# A status CANCELLED never tells of a cancellation by the caller (that ends the call in other ways, and so does the
+# end of the client): the server or the way to it gave the call up, and nothing is known of it.
 _BY_CODE: dict[grpc.StatusCode, type[GatehouseError]] = {
     grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
     grpc.StatusCode.CANCELLED: errors.UnavailableError,
@@ -59,6 +62,9 @@ _SETTLING = (
 
 _CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
+NEVER_SENT = "CLIENT: Sent message"
+"""How gRPC begins what it says of a request that the client itself holds back; answers may be too large as well."""
+
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
@@ -75,9 +81,26 @@ def from_rpc_error(error: grpc.RpcError) -> GatehouseError:
     return from_status(status_of(error))
 
 
+def client_closed() -> GatehouseError:
+    """The exception for what was under way when the client was closed."""
+    return from_status(client_closed_status())
+
+
+def client_closed_status() -> status_pb2.Status:
+    """The same as a status, such as the server might have sent."""
+    status = status_pb2.Status(
+        code=grpc.StatusCode.UNAVAILABLE.value[0], message="closed by this client while it was under way"
+    )
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=_CLIENT_CLOSED))
+    return status
+
+
 def status_of(error: grpc.RpcError) -> status_pb2.Status:
     """The status that a call ended with, details included."""
     call = cast(_FailedCall, error)
+    # The blocking interface tells it in words only; the asynchronous one cancels whoever waits.
+    if call.code() is grpc.StatusCode.CANCELLED and "Channel closed!" in (call.details() or ""):
+        return client_closed_status()
     status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
     for key, value in call.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
@@ -131,13 +154,16 @@ def _class_of(code: grpc.StatusCode, reason: str | None, message: str) -> type[G
 def leaves_doubt(error: GatehouseError, *, doubted: bool = False) -> bool:
     """True when a write that failed so may have been applied nevertheless.
 
-    Only an answer of the server that names its reason is certain. UNAVAILABLE is not even then: a server that
-    lost sight of its store does not know what the store did, and of a session that moved another replica knows
-    more. When an earlier attempt at the write left doubt (`doubted`), refusing this attempt (too late, too busy,
-    model not there now) settles nothing; only an answer that says what became of the write does.
+    Only an answer of the server that names its reason is certain, and that the write was too large to be sent at all.
+    UNAVAILABLE is not even then: a server that lost sight of its store does not know what the store did, and of a
+    session that moved another replica knows more. When an earlier attempt at the write left doubt (`doubted`),
+    refusing this attempt (too late, too busy, model not there now) settles nothing; only an answer that says what
+    became of the write does.
     """
     if isinstance(error, errors.SessionLostError):
         return False
+    if isinstance(error, errors.MessageTooLargeError) and error.message.startswith(NEVER_SENT):
+        return doubted
     if error.reason is None or isinstance(error, (errors.UnavailableError, errors.ServerError)):
         return True
     return doubted and not isinstance(error, _SETTLING)

@@ -15,7 +15,7 @@ from gatehouse.errors import DuplicateDocumentError, GatehouseError, InvalidInpu
 from gatehouse.v1 import offline_pb2
 
 _MAX_DOCUMENTS_PER_MESSAGE = 64
-_MAX_TEXT_IN_FLIGHT = 32 * 1024 * 1024
+_MAX_CONTENT_BYTES = 32 * 1024 * 1024
 _MAX_READY_BYTES = 64 * 1024 * 1024
 
 
@@ -25,7 +25,7 @@ class _Entry:
 
     document: Document
     number: int
-    size: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class Flight(Generic[ResultT]):
     """Documents between the caller's iterable and the caller's loop over results.
 
     A document takes room from `admit` until its result is taken with `take`, so that a caller who stops
-    reading results stops the sender after `max_in_flight` documents (or 32 MiB of text, or 64 MiB of results, whichever
-    comes first).
+    reading results stops the sender after `max_in_flight` documents (or 32 MiB of content, or 64 MiB of results,
+    whichever comes first). Results that came too early `in_order` cannot be held off, since the one that they wait for
+    may be behind them; but from 64 MiB of them on no other document is admitted.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Flight(Generic[ResultT]):
         self._max_in_flight = max_in_flight
         self._admitted = 0
         self._released = 0
-        self._size = 0
+        self._size_bytes = 0
         self._unanswered: dict[str, _Entry] = {}
         self._to_send: deque[_Entry] = deque()
         self._parts: deque[offline_pb2.Document] = deque()
@@ -71,6 +72,7 @@ class Flight(Generic[ResultT]):
         self._ready: deque[_Finished[ResultT]] = deque()
         self._early: dict[int, _Finished[ResultT]] = {}
         self._ready_bytes = 0
+        self._early_bytes = 0
         self._all_admitted = False
 
     # From the caller's iterable.
@@ -78,7 +80,11 @@ class Flight(Generic[ResultT]):
     def has_room(self) -> bool:
         """True when another document may be admitted."""
         in_flight = self._admitted - self._released
-        return in_flight == 0 or (in_flight < self._max_in_flight and self._size < _MAX_TEXT_IN_FLIGHT)
+        return in_flight == 0 or (
+            in_flight < self._max_in_flight
+            and self._size_bytes < _MAX_CONTENT_BYTES
+            and self._early_bytes < _MAX_READY_BYTES
+        )
 
     def admit(self, document: Document) -> None:
         """Takes a document. DuplicateDocumentError when its id is that of one without a result."""
@@ -87,10 +93,9 @@ class Flight(Generic[ResultT]):
                 f"document {document.id!r} comes again before its first one has a result; ids must be "
                 "unique among the documents in flight"
             )
-        content = document.text if document.text is not None else document.tokens
-        entry = _Entry(document, self._admitted, len(content) if content is not None else 0)
+        entry = _Entry(document, self._admitted, documents.weight_bytes(document))
         self._admitted += 1
-        self._size += entry.size
+        self._size_bytes += entry.size_bytes
         self._unanswered[document.id] = entry
         self._to_send.append(entry)
 
@@ -173,7 +178,7 @@ class Flight(Generic[ResultT]):
         finished = self._ready.popleft()
         self._ready_bytes -= finished.size_bytes
         self._released += 1
-        self._size -= finished.entry.size
+        self._size_bytes -= finished.entry.size_bytes
         return finished.result
 
     def finished(self) -> bool:
@@ -198,8 +203,11 @@ class Flight(Generic[ResultT]):
             self._make_ready(finished)
             return
         self._early[entry.number] = finished
+        self._early_bytes += size_bytes
         while (following := self._released + len(self._ready)) in self._early:
-            self._make_ready(self._early.pop(following))
+            finished = self._early.pop(following)
+            self._early_bytes -= finished.size_bytes
+            self._make_ready(finished)
 
     def _make_ready(self, finished: _Finished[ResultT]) -> None:
         self._ready.append(finished)

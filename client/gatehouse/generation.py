@@ -77,6 +77,8 @@ class Generation:
             self._request, timeout=self._timeout_seconds, metadata=trace_context()
         )
         try:
+            if self._cancelled:  # by another thread, which found no call yet
+                return
             for response in call:
                 yield from self._made.take(response)
         except grpc.RpcError as error:

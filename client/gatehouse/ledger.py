@@ -122,6 +122,10 @@ class Ledger:
         if not failures.leaves_doubt(error, doubted=doubted):
             self.unanswered = None
 
+    def withdraw(self) -> None:
+        """Takes the unanswered write back, of which nothing was sent."""
+        self.unanswered = None
+
     def adopt(self, session: session_pb2.Session) -> SessionState:
         """Takes the server's word for where the session stands; what was unanswered is forgotten."""
         before, now = self._state, decoding.session_state(session.state)

@@ -143,6 +143,18 @@ def feature_sequence(features: Features) -> online_pb2.FeatureSequence:
     return online_pb2.FeatureSequence(width=view.shape[1], values=_little_endian(array("f", view.tobytes())))
 
 
+def features_bytes(features: Features) -> int:
+    """About what `feature_sequence` takes of them; 0 for what it refuses."""
+    try:
+        return memoryview(cast("Buffer", features)).nbytes
+    except TypeError:
+        pass
+    try:
+        return sum(4 * len(row) for row in cast("Sequence[Sequence[float]]", features))
+    except TypeError:
+        return 0
+
+
 def set_timeout(
     operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
 ) -> None:

@@ -14,12 +14,13 @@ from google.rpc import status_pb2
 from gatehouse import decoding, failures, requests
 from gatehouse.calls import ResponseStream, call, insist
 from gatehouse.errors import DeadlineExceededError
-from gatehouse.exchange import Exchange, broken
+from gatehouse.exchange import Exchange, StreamClosedError, broken
 from gatehouse.ledger import Ledger
-from gatehouse.patience import allowed_seconds
+from gatehouse.patience import Deadline, allowed_seconds
 from gatehouse.results import Suggestions
 from gatehouse.session import Session
 from gatehouse.trace_context import trace_context
+from gatehouse.turns import Turn
 from gatehouse.v1 import online_pb2, online_pb2_grpc
 
 
@@ -41,7 +42,7 @@ class Stream:
         self._changed = threading.Condition()
         self._line: _Line | None = None
         self._closed = False
-        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def __enter__(self) -> Self:
         return self
@@ -84,9 +85,11 @@ class Stream:
         operation = requests.suggest(
             text, session=session, model=model, k=k, exclude=exclude, extra_words=extra_words
         )
-        turn = self._turns.setdefault(session, threading.Lock()) if session else threading.Lock()
-        with turn:
-            result = insist(lambda seconds: self._submit(operation, seconds), self._seconds(timeout_seconds))
+        deadline = Deadline(self._seconds(timeout_seconds))
+        with self._changed:  # two threads that look at once into a weak dictionary could both find nothing
+            turn = self._turns.setdefault(session, Turn()) if session else Turn()
+        with turn.within(deadline):
+            result = insist(lambda seconds: self._submit(operation, seconds), deadline.remaining_seconds())
         return decoding.suggestions(result.suggest)
 
     def close(self) -> None:
@@ -114,7 +117,7 @@ class Stream:
         answer = _Answer()
         with self._changed:
             if self._closed:
-                raise RuntimeError("the stream is closed")
+                raise StreamClosedError
             tag = self._exchange.submit(operation, timeout_seconds, answer)
             if self._line is None:
                 self._line = self._open()

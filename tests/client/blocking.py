@@ -18,18 +18,18 @@ class Blocking:
 
     def __init__(self, runner: asyncio.Runner, inner: object) -> None:
         self._runner = runner
-        self._inner = inner
+        self.inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._inner, name)
+        value = getattr(self.inner, name)
         return self._blocking(value) if callable(value) else value
 
     def __enter__(self) -> Blocking:
         return self
 
     def __iter__(self) -> Iterator[Any]:
-        assert isinstance(self._inner, Generation), "of all wrapped objects only this one is iterated over"
-        return self._each(aiter(self._inner))
+        assert isinstance(self.inner, Generation), "of all wrapped objects only this one is iterated over"
+        return self._each(aiter(self.inner))
 
     def __exit__(self, *exception: object) -> None:
         self.close()

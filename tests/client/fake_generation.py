@@ -22,6 +22,7 @@ class FakeGeneration(online_pb2_grpc.OnlineServiceServicer):
 
     calls: Counter[str]
     sessions: dict[str, FakeSession]
+    waiting: threading.Semaphore
 
     def __init__(self) -> None:
         self.generations: list[online_pb2.GenerateRequest] = []
@@ -50,6 +51,7 @@ class FakeGeneration(online_pb2_grpc.OnlineServiceServicer):
                     context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
                 yield response
                 if self.holds_on:
+                    self.waiting.release()
                     gone.wait(10)
         except Refusal as error:
             abort(context, error)

@@ -16,10 +16,13 @@ TEXT_LIMIT = 3_000_000
 
 
 class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
-    """Documents whose first word is a label get that label; `fail` fails, `drain` is refused once."""
+    """Documents whose first word is a label get that label; `fail` fails, `drain` is refused once, and `silence` is
+    never answered.
+    """
 
-    def __init__(self, calls: Counter[str]) -> None:
+    def __init__(self, calls: Counter[str], waiting: threading.Semaphore) -> None:
         self.calls = calls
+        self.waiting = waiting
         self.documents_seen = 0
         self.largest_part = 0
         self.break_after: int | None = None
@@ -45,7 +48,9 @@ class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
         text = ""
         for request in request_iterator:
             self.began.set()
-            self.stall.wait(10)
+            if not self.stall.is_set():
+                self.waiting.release()
+                self.stall.wait(10)
             if options is None:
                 options = request.options
                 if request.model.removesuffix("@1") != "topics":
@@ -57,6 +62,8 @@ class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
                 text = text + part.text if part.part else part.text
                 if not part.more:
                     self.documents_seen += 1
+                    if text == "silence":
+                        continue
                     results.append(self._classify(part, text, options))
             if self.reverse:
                 results.reverse()

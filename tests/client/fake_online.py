@@ -27,10 +27,11 @@ class FakeOnline(FakeSessionCalls, FakeGeneration):
     then, newest writes lost), one after the other. `on_write` is called with each write before anything is done.
     """
 
-    def __init__(self, calls: Counter[str]) -> None:
+    def __init__(self, calls: Counter[str], waiting: threading.Semaphore | None = None) -> None:
         super().__init__()
         FakeGeneration.__init__(self)
         self.calls = calls
+        self.waiting = waiting or threading.Semaphore(0)
         self.sessions: dict[str, FakeSession] = {}
         self.deleted: set[str] = set()
         self.requests_made: dict[str, str] = {}
@@ -88,7 +89,7 @@ class FakeOnline(FakeSessionCalls, FakeGeneration):
     ) -> Iterator[online_pb2.StreamResponse]:
         self._begin("Stream", context)
         for request in request_iterator:
-            self.stall.wait(10)
+            self._stall()
             self.stream_messages.append(len(request.operations))
             try:
                 results = [self._operate(operation) for operation in request.operations]
@@ -179,9 +180,14 @@ class FakeOnline(FakeSessionCalls, FakeGeneration):
     def _begin(self, method: str, context: grpc.ServicerContext) -> None:
         self.calls[f"OnlineService.{method}"] += 1
         if method != "Stream":
-            self.stall.wait(10)
+            self._stall()
         if self.calls_to_refuse and method != "Stream":
             abort(context, self.calls_to_refuse.pop())
+
+    def _stall(self) -> None:
+        if not self.stall.is_set():
+            self.waiting.release()
+            self.stall.wait(10)
 
     def _find(self, session_id: str) -> FakeSession:
         if session_id in self.sessions and not self.lose_sessions:

@@ -4,6 +4,7 @@ fail.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,13 +20,14 @@ from tests.client.fake_status import abort, refusal
 
 class FakeServer:
     """Listens on ports of its own, one for users and one for operators, from the start; `stop` and `start` keep the
-    ports and the sessions.
+    ports and the sessions. `waiting` is released for each call that is kept waiting.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self.online = FakeOnline(self.calls)
-        self.offline = FakeOffline(self.calls)
+        self.waiting = threading.Semaphore(0)
+        self.online = FakeOnline(self.calls, self.waiting)
+        self.offline = FakeOffline(self.calls, self.waiting)
         self.models = FakeModels(self.calls)
         self.admin = FakeAdmin(self.calls)
         self.port = self.admin_port = 0

@@ -216,6 +216,15 @@ def test_silence_ends_in_a_deadline(client: Any, server: FakeServer) -> None:
         server.offline.stall.set()
 
 
+def test_a_connection_that_was_mended_is_not_blamed_later(client: Any, server: FakeServer) -> None:
+    """It broke before the first result; the silence after that is a silence."""
+    server.offline.break_after = 1
+    results = client.classify([("a", "animals"), ("b", "silence")], model="topics", timeout_seconds=1)
+    assert next(results).label == "animals"
+    with pytest.raises(errors.DeadlineExceededError):
+        next(results)
+
+
 def test_no_documents_give_no_results(client: Any) -> None:
     """An empty iterable ends at once."""
     assert list(client.classify([], model="topics")) == []

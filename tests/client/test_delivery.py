@@ -239,6 +239,39 @@ def test_a_write_that_was_sent_before_stays_in_doubt_when_repeated(clock: Clock)
     assert ledger.unanswered is None
 
 
+@pytest.mark.parametrize(
+    "never_sent",
+    [errors.MessageTooLargeError("CLIENT: Sent message larger than max (9 vs. 8)"), ValueError("closed")],
+    ids=["too large", "closed"],
+)
+@pytest.mark.parametrize("doubted", [True, False])
+def test_what_was_never_sent_settles_no_earlier_attempt(
+    clock: Clock, never_sent: Exception, doubted: bool
+) -> None:
+    """An attempt that never left says nothing of one before that may have been applied; without one, it is certain."""
+    ledger = _ledger()
+    delivery = _delivery(ledger)
+    if doubted:
+        delivery.failed(errors.UnavailableError("Socket closed"))
+    if isinstance(never_sent, errors.GatehouseError):
+        with pytest.raises(errors.MessageTooLargeError):
+            delivery.failed(never_sent)
+    else:
+        told = delivery.not_sent(never_sent)
+        assert isinstance(told, errors.ClientClosedError) if doubted else told is never_sent
+    assert (ledger.unanswered is not None) == doubted
+
+
+def test_an_answer_that_was_too_large_leaves_doubt(clock: Clock) -> None:
+    """The write that it answers was applied."""
+    ledger = _ledger()
+    with pytest.raises(errors.MessageTooLargeError):
+        _delivery(ledger).failed(
+            errors.MessageTooLargeError("CLIENT: Received message larger than max (9 vs. 8)")
+        )
+    assert ledger.unanswered is not None
+
+
 def test_a_durable_write_is_not_kept_to_be_made_again(clock: Clock) -> None:
     """A server that goes back behind what it called durable is not mended by guesswork."""
     ledger = _ledger(accepted=2)

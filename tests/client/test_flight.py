@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from gatehouse.conversation import READING
 from gatehouse.documents import PART_BYTES, Document, parts
@@ -40,6 +42,48 @@ def test_a_document_larger_than_the_bound_still_travels_alone() -> None:
     assert flight.has_room()
     flight.admit(Document("a", "x" * 40_000_000))
     assert not flight.has_room()
+
+
+@pytest.mark.parametrize(
+    "features",
+    [memoryview(bytes(16 << 20)).cast("f", (1 << 20, 4)), [[0.0] * 4096] * 1024],
+    ids=["buffer", "rows"],
+)
+def test_features_take_room_as_text_does(features: Any) -> None:
+    """Two documents of 16 MB close the intake, whatever they are made of."""
+    flight = _flight()
+    flight.admit(Document("a", features=features))
+    assert flight.has_room()
+    flight.admit(Document("b", features=features))
+    assert not flight.has_room()
+    flight.settle(_answer("a"))
+    flight.take()
+    assert flight.has_room()
+
+
+@pytest.mark.parametrize("features", [[1.0, 2.0], 5, [[1.0], None]], ids=["flat", "number", "hole"])
+def test_features_that_are_none_still_fail_alone(features: Any) -> None:
+    """They are admitted and have a result."""
+    flight = _flight()
+    flight.admit(Document("a", features=features))
+    assert flight.next_request() is None
+    assert isinstance(flight.take().error, InvalidInputError)
+
+
+def test_results_that_come_too_early_close_the_intake() -> None:
+    """In order, from 64 MiB of them on no document is admitted until the one that they wait for has its result."""
+    flight = _flight(in_order=True)
+    for name in "abc":
+        flight.admit(Document(name, "x"))
+    for name in "bc":
+        assert flight.has_room()
+        early = offline_pb2.DocumentResult(document_id=name, hidden=b"\0" * 2**25)
+        flight.settle(offline_pb2.ClassifyStreamResponse(results=[early]))
+    assert not flight.has_room()
+    assert flight.may_settle()
+    flight.settle(_answer("a"))
+    assert flight.take().id == "a"
+    assert flight.has_room()
 
 
 def test_what_waits_goes_into_one_message() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 from gatehouse import errors
 from gatehouse.generated import generate_request
+from gatehouse.generation import Generation
 from gatehouse.v1 import online_pb2
 
 from tests.client.fake_server import FakeServer
@@ -102,6 +104,30 @@ def test_cancelled_it_ends(client: Any, server: FakeServer) -> None:
     never.cancel()
     assert list(never) == []
     assert len(server.online.generations) == 1
+
+
+def test_cancelled_while_it_is_opened_it_ends() -> None:
+    """Another thread cancels it when there is no call yet: no step is read, and the server is told."""
+
+    class Call:
+        cancelled = False
+
+        def __iter__(self) -> Iterator[online_pb2.GenerateResponse]:
+            yield online_pb2.GenerateResponse(steps=[online_pb2.GeneratedStep(text="how")])
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    call = Call()
+
+    class Stub:
+        def Generate(self, *arguments: object, **options: object) -> Call:  # noqa: N802  # the name is the contract's
+            generation.cancel()
+            return call
+
+    generation = Generation(cast(Any, Stub()), asked(text="how"), timeout_seconds=1)
+    assert list(generation) == []
+    assert call.cancelled
 
 
 def test_a_loop_that_is_left_ends_it(client: Any, server: FakeServer) -> None:

@@ -130,6 +130,15 @@ def test_bad_arguments_are_refused_before_anything_is_sent(client: Any, server: 
     assert keyboard.append(text="how").position == 1
 
 
+def test_a_write_that_fits_into_no_message_is_not_left_unanswered(client: Any, server: FakeServer) -> None:
+    """It never left, and the next one goes out under the same revision."""
+    keyboard = client.session("keyboard")
+    with pytest.raises(errors.MessageTooLargeError):
+        keyboard.append(text="x" * 17_000_000)
+    assert keyboard.append(text="how").revision == 1
+    assert server.calls["OnlineService.Write"] == 1
+
+
 def test_a_conflict_says_where_the_server_stands(client: Any) -> None:
     """Two handles on one session: the later one gets RevisionConflictError with the server's revision."""
     first = client.session("keyboard")

@@ -33,6 +33,18 @@ def test_an_operation_that_fails_disturbs_no_other(client: Any) -> None:
         assert keyboard.append(text="how").revision == 1
 
 
+def test_a_write_that_fits_into_no_message_ends_no_stream(client: Any, server: FakeServer) -> None:
+    """It alone is refused, at once, and is not left unanswered."""
+    with client.stream() as stream:
+        keyboard = stream.session("keyboard")
+        keyboard.append(text="how")
+        for size in (17_000_000, 16 * 1024 * 1024 - 512):
+            with pytest.raises(errors.MessageTooLargeError):
+                keyboard.append(text="x" * size)
+        assert keyboard.append(text="are").revision == 2
+    assert server.calls["OnlineService.Stream"] == 1
+
+
 def test_a_broken_stream_is_opened_again_and_nothing_applied_twice(client: Any, server: FakeServer) -> None:
     """The stream breaks twice after the write was applied: it is repeated, and applied once."""
     with client.stream() as stream:
@@ -60,11 +72,15 @@ def test_an_operation_without_answer_ends_at_its_deadline(client: Any, server: F
 def test_a_closed_stream_takes_nothing(client: Any) -> None:
     """After close an operation is refused, and closing again does nothing."""
     stream = client.stream()
+    keyboard = stream.session("keyboard")
     assert stream.suggest("how ").words[0] == "are"
     stream.close()
     stream.close()
     with pytest.raises(RuntimeError, match="closed"):
         stream.suggest("how ")
+    for _ in range(2):  # a write of which nothing was sent is not left unanswered
+        with pytest.raises(RuntimeError, match="closed"):
+            keyboard.append(text="how")
 
 
 def test_an_operation_on_a_stream_of_a_closed_client_fails_at_once(client: Any) -> None:

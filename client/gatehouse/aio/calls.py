@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import grpc
 from grpc import aio
 
 from gatehouse import failures, requests
-from gatehouse.errors import DeadlineExceededError, SessionDeletedError, UnavailableError
+from gatehouse.aio.waiting import grpc_failures
+from gatehouse.errors import ClientClosedError, DeadlineExceededError, SessionDeletedError, UnavailableError
+from gatehouse.exchange import StreamClosedError
 from gatehouse.patience import Deadline, pauses
 from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2_grpc
@@ -18,15 +19,16 @@ from gatehouse.v1 import online_pb2_grpc
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+CLOSED = (aio.UsageError, StreamClosedError)
+"""What a call raises, and sends nothing, when the client (in gRPC's words) or its stream was closed before."""
+
 
 async def call(
     method: aio.UnaryUnaryMultiCallable[Request, Response], request: Request, timeout_seconds: float
 ) -> Response:
     """One call; its failure is raised as a GatehouseError."""
-    try:
+    with grpc_failures():
         return await method(request, timeout=timeout_seconds, metadata=trace_context())
-    except grpc.RpcError as error:
-        raise failures.from_rpc_error(error) from error
 
 
 async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_seconds: float) -> Response:
@@ -37,9 +39,11 @@ async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_second
     """
     deadline = Deadline(timeout_seconds)
     unavailable: UnavailableError | None = None
-    for wanted_seconds in pauses():
+    for attempts_before, wanted_seconds in enumerate(pauses()):
         try:
             return await attempt(deadline.attempt_seconds())
+        except ClientClosedError:
+            raise
         except (UnavailableError, DeadlineExceededError) as error:
             pause_seconds = deadline.pause_seconds(
                 wanted_seconds, told_seconds=error.retry_after_seconds or 0.0
@@ -50,6 +54,10 @@ async def insist(attempt: Callable[[float], Awaitable[Response]], timeout_second
                 if unavailable is not None:
                     raise unavailable from unavailable.__cause__
                 raise
+        except CLOSED as error:
+            if not attempts_before:
+                raise
+            raise failures.client_closed() from error
         await asyncio.sleep(pause_seconds)
     raise AssertionError("pauses never end")
 

@@ -15,9 +15,10 @@ import grpc
 from grpc import aio
 
 from gatehouse import documents, failures
+from gatehouse.aio.waiting import grpc_failures
 from gatehouse.conversation import Request, Response, ResultT
 from gatehouse.documents import Document
-from gatehouse.errors import DeadlineExceededError, GatehouseError, UnavailableError
+from gatehouse.errors import ClientClosedError, DeadlineExceededError, GatehouseError, UnavailableError
 from gatehouse.flight import Flight
 from gatehouse.patience import pauses
 from gatehouse.trace_context import trace_context
@@ -42,9 +43,10 @@ class ClassificationStream(Generic[ResultT]):
         self._connect_seconds = connect_seconds
         self._silence_seconds = silence_seconds
         self._changed = asyncio.Condition()
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._trouble: GatehouseError | None = None
         self._answers = 0
+        self._opened = False
 
     async def results(self, source: Source) -> AsyncIterator[ResultT]:
         """The results, as `Client.classify` describes them."""
@@ -100,9 +102,12 @@ class ClassificationStream(Generic[ResultT]):
             async with self._changed:
                 self._flight.close_intake()
                 self._changed.notify_all()
-        except (
-            Exception
-        ) as error:  # Whatever the caller's iterable raises belongs to the caller's loop over results.
+        # Whatever the caller's iterable raises belongs to the caller's loop over results; CancelledError is what it
+        # raises when something that it waits for was cancelled.
+        except asyncio.CancelledError as error:
+            await self._fail(error)
+            raise
+        except Exception as error:
             await self._fail(error)
 
     async def _keep_connected(self) -> None:
@@ -112,6 +117,8 @@ class ClassificationStream(Generic[ResultT]):
                 answers_before = self._answers
                 try:
                     await self._run_stream()
+                except ClientClosedError:
+                    raise
                 except UnavailableError as error:
                     self._trouble = error
                 if self._answers > answers_before:
@@ -124,19 +131,25 @@ class ClassificationStream(Generic[ResultT]):
 
     async def _run_stream(self) -> None:
         """One stream until it ends. UnavailableError when it broke or the server goes away."""
-        call = self._method(metadata=self._metadata)
+        try:
+            call = self._method(metadata=self._metadata)
+        except aio.UsageError as error:  # the client is closed
+            if not self._opened:
+                raise
+            raise failures.client_closed() from error
+        self._opened = True
         sender = asyncio.create_task(self._send(call))
         try:
-            async for response in call:
-                async with self._changed:
-                    await self._changed.wait_for(self._flight.may_settle)
-                    stays = self._flight.settle(response)
-                    self._answers += 1
-                    self._changed.notify_all()
-                if not stays:
-                    raise UnavailableError("the server is shutting down", reason="DRAINING")
-        except grpc.RpcError as error:
-            raise failures.from_rpc_error(error) from error
+            with grpc_failures():
+                async for response in call:
+                    async with self._changed:
+                        await self._changed.wait_for(self._flight.may_settle)
+                        stays = self._flight.settle(response)
+                        self._answers += 1
+                        self._trouble = None
+                        self._changed.notify_all()
+                    if not stays:
+                        raise UnavailableError("the server is shutting down", reason="DRAINING")
         finally:
             sender.cancel()
             call.cancel()
@@ -162,7 +175,7 @@ class ClassificationStream(Generic[ResultT]):
         except Exception as error:
             await self._fail(error)
 
-    async def _fail(self, error: Exception) -> None:
+    async def _fail(self, error: BaseException) -> None:
         async with self._changed:
             self._failure = error
             self._changed.notify_all()

@@ -49,8 +49,8 @@ class Client(DocumentCalls):
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection; calls under way end with UnavailableError, later ones raise
-        `grpc.aio.UsageError`. Sessions live on.
+        """Closes the connection; calls under way, streams and loops over documents included, end with
+        ClientClosedError, an UnavailableError. Later ones raise `grpc.aio.UsageError`. Sessions live on.
         """
         await self._channel.close()
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Self
 
-import grpc
 from grpc import aio
 
-from gatehouse import failures
+from gatehouse.aio.waiting import grpc_failures
+from gatehouse.errors import GatehouseError
 from gatehouse.generated import Continuations, GeneratedStep, GenerationEnd
 from gatehouse.results import SessionState
 from gatehouse.trace_context import trace_context
@@ -77,16 +76,17 @@ class Generation:
         call = self._call = self._stub.Generate(
             self._request, timeout=self._timeout_seconds, metadata=trace_context()
         )
+        responses = aiter(call)
         try:
-            async for response in call:
+            while True:
+                with grpc_failures():
+                    response = await anext(responses, None)
+                if response is None:
+                    return
                 for step in self._made.take(response):
                     yield step
-        except asyncio.CancelledError:  # of the call, or of the task that reads it
+        except GatehouseError:
             if not self._cancelled:
                 raise
-        except grpc.RpcError as error:
-            if self._cancelled:
-                return
-            raise failures.from_rpc_error(error) from error
         finally:
             call.cancel()

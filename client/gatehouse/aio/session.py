@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from gatehouse import requests
-from gatehouse.aio.calls import call, delete_session, insist
+from gatehouse.aio.calls import CLOSED, call, delete_session, insist
+from gatehouse.aio.turns import Turn
 from gatehouse.delivery import Delivery, explained
 from gatehouse.errors import GatehouseError, SessionNotFoundError
 from gatehouse.ledger import Ledger
@@ -35,7 +36,8 @@ class Session:
     RevisionConflictError says that somebody else wrote to the session, SessionLostError that it cannot be
     resumed and from which position to give the steps again; `refresh` goes on from where the server stands.
 
-    Tasks may share a session; their writes go one after the other.
+    Tasks may share a session; their writes go one after the other. Waiting for the turn counts against the deadline,
+    too: what had no turn by then raises DeadlineExceededError and was not sent, so that it is not unanswered.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Session:
         self._stub = stub
         self._carry = carrier
         self._timeout_seconds = timeout_seconds
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
 
     @property
     def id(self) -> str:
@@ -116,10 +118,10 @@ class Session:
             hidden=hidden,
             activations=activations,
         )
-        seconds = self._seconds(timeout_seconds)
-        async with self._turn:
+        deadline = self._deadline(timeout_seconds)
+        async with self._turn.within(deadline):
             self._ledger.draft(at=at, text=text, tokens=tokens, features=features, outputs=outputs)
-            return await self._send(seconds)
+            return await self._send(deadline)
 
     async def append(
         self,
@@ -160,10 +162,10 @@ class Session:
     ) -> WriteResult:
         """Returns to the state that the session had at a position. `k`, `vector` and `hidden` ask as in `write`."""
         outputs = requests.outputs(k=k, every_step=False, scores=False, vector=vector, hidden=hidden)
-        seconds = self._seconds(timeout_seconds)
-        async with self._turn:
+        deadline = self._deadline(timeout_seconds)
+        async with self._turn.within(deadline):
             self._ledger.draft(at=to, text=None, tokens=None, features=None, outputs=outputs, empty=True)
-            return await self._send(seconds)
+            return await self._send(deadline)
 
     async def start_over(
         self,
@@ -178,19 +180,21 @@ class Session:
 
     async def repeat(self, *, timeout_seconds: float | None = None) -> WriteResult:
         """Sends the unanswered write again. RuntimeError when there is none."""
-        async with self._turn:
-            return await self._send(self._seconds(timeout_seconds))
+        deadline = self._deadline(timeout_seconds)
+        async with self._turn.within(deadline):
+            return await self._send(deadline)
 
     async def refresh(self, *, timeout_seconds: float | None = None) -> SessionState:
         """Looks where the session stands on the server, and goes on from there. An unanswered write is
         forgotten, and so are the writes before it unless the session stands where it stood at the last answer.
         """
         request = online_pb2.GetSessionRequest(session_id=self.id)
-        async with self._turn:
+        deadline = self._deadline(timeout_seconds)
+        async with self._turn.within(deadline):
             try:
                 response = await insist(
                     lambda seconds: call(self._stub.GetSession, request, seconds),
-                    self._seconds(timeout_seconds),
+                    deadline.remaining_seconds(),
                 )
             except SessionNotFoundError as error:
                 raise explained(error, self._ledger) from error
@@ -198,21 +202,26 @@ class Session:
 
     async def delete(self, *, timeout_seconds: float | None = None) -> None:
         """Ends the session and erases its tape. Fine when it was deleted before."""
-        async with self._turn:
-            await delete_session(self._stub, self.id, self._seconds(timeout_seconds))
+        deadline = self._deadline(timeout_seconds)
+        async with self._turn.within(deadline):
+            await delete_session(self._stub, self.id, deadline.remaining_seconds())
 
-    async def _send(self, timeout_seconds: float) -> WriteResult:
-        delivery = Delivery(self._ledger, Deadline(timeout_seconds))
+    async def _send(self, deadline: Deadline) -> WriteResult:
+        delivery = Delivery(self._ledger, deadline)
         while delivery.answer is None:
             try:
                 result = await self._carry(delivery.next_write(), delivery.attempt_seconds())
             except GatehouseError as error:
                 pause_seconds = delivery.failed(error)
+            except CLOSED as error:
+                raise delivery.not_sent(error) from error
             else:
                 delivery.answered(result)
                 continue
             await asyncio.sleep(pause_seconds)
         return delivery.answer
 
-    def _seconds(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)
+    def _deadline(self, timeout_seconds: float | None) -> Deadline:
+        return Deadline(
+            self._timeout_seconds if timeout_seconds is None else allowed_seconds(timeout_seconds)
+        )

@@ -15,10 +15,11 @@ from grpc import aio
 from gatehouse import decoding, failures, requests
 from gatehouse.aio.calls import call, insist
 from gatehouse.aio.session import Session
+from gatehouse.aio.turns import Turn
 from gatehouse.errors import DeadlineExceededError
-from gatehouse.exchange import Exchange, broken
+from gatehouse.exchange import Exchange, StreamClosedError, broken
 from gatehouse.ledger import Ledger
-from gatehouse.patience import allowed_seconds
+from gatehouse.patience import Deadline, allowed_seconds
 from gatehouse.results import Suggestions
 from gatehouse.trace_context import trace_context
 from gatehouse.v1 import online_pb2, online_pb2_grpc
@@ -45,7 +46,7 @@ class Stream:
         self._changed = asyncio.Event()
         self._line: asyncio.Task[None] | None = None
         self._closed = False
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,10 +89,11 @@ class Stream:
         operation = requests.suggest(
             text, session=session, model=model, k=k, exclude=exclude, extra_words=extra_words
         )
-        turn = self._turns.setdefault(session, asyncio.Lock()) if session else asyncio.Lock()
-        async with turn:
+        deadline = Deadline(self._seconds(timeout_seconds))
+        turn = self._turns.setdefault(session, Turn()) if session else Turn()
+        async with turn.within(deadline):
             result = await insist(
-                lambda seconds: self._submit(operation, seconds), self._seconds(timeout_seconds)
+                lambda seconds: self._submit(operation, seconds), deadline.remaining_seconds()
             )
         return decoding.suggestions(result.suggest)
 
@@ -119,7 +121,7 @@ class Stream:
         self, operation: online_pb2.SessionWrite | online_pb2.TextSuggestion, timeout_seconds: float
     ) -> online_pb2.StreamResult:
         if self._closed:
-            raise RuntimeError("the stream is closed")
+            raise StreamClosedError
         loop = asyncio.get_running_loop()
         future: _Answer = loop.create_future()
         if self._line is None or self._line.done():
@@ -156,6 +158,10 @@ class Stream:
                         _settle(future, result)
         except grpc.RpcError as error:
             status = failures.status_of(error)
+        except asyncio.CancelledError:
+            if not self._closed:  # then it is the client that was closed, which cancels its calls
+                status = failures.client_closed_status()
+            raise
         except Exception as error:
             # No repetition mends it, as with a client that was made for another event loop: whoever waits is told.
             for future in self._exchange.abandon():
