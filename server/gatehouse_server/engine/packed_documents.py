@@ -32,10 +32,10 @@ class PackedDocuments:
         self._start_token = start_token
         self._before = 0 if start_token is None else 1
         lengths = [self._before + len(document) for document in documents]
-        sizes = running_of(lengths)
+        sizes: Ids = running_of(lengths).numpy()
         self.batch_sizes: tuple[int, ...] = tuple(sizes.tolist())
         self.rows = sum(lengths)
-        self._first_rows = sizes.cumsum() - sizes
+        self._first_rows: Ids = sizes.cumsum() - sizes
 
     def __len__(self) -> int:
         return len(self._documents)

@@ -38,7 +38,7 @@ class Batch:
     @cached_property
     def host_sizes(self) -> Tensor:
         """Rows of each step (T,) int64, on the host, where torch's fused kernels want them."""
-        return torch.from_numpy(running_of(lengths_of(self.sizes)))
+        return running_of(lengths_of(self.sizes))
 
     @cached_property
     def reversal(self) -> Tensor:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import neg
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -50,14 +48,15 @@ def batch_sizes_of(lengths_descending: Sequence[int]) -> tuple[int, ...]:
     return tuple(running_of(lengths_descending).tolist())
 
 
-def running_of(lengths_descending: Sequence[int]) -> npt.NDArray[np.int64]:
-    """The same as (T,) int64."""
+def running_of(lengths_descending: Sequence[int]) -> Tensor:
+    """The same as (T,) int64, on the host."""
     if not lengths_descending or lengths_descending[-1] < 1:
         raise ValueError("lengths: expected at least one sequence, each of one step or more")
     if any(later > earlier for earlier, later in pairwise(lengths_descending)):
         raise ValueError("lengths: expected longest first")
-    every_size = np.arange(len(lengths_descending), 0, -1, dtype=np.int64)
-    return np.repeat(every_size, np.diff(lengths_descending[::-1], prepend=0))
+    every_size = torch.arange(len(lengths_descending), 0, -1)
+    lengths = torch.tensor([0, *reversed(lengths_descending)])
+    return torch.repeat_interleave(every_size, lengths.diff())
 
 
 def lengths_of(batch_sizes: Sequence[int]) -> tuple[int, ...]:
