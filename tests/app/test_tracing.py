@@ -152,7 +152,7 @@ async def test_without_traces_nothing_is_made_for_them(
     def never(*arguments: object, **facts: object) -> None:
         raise AssertionError("something was traced")
 
-    monkeypatch.setattr("gatehouse_server.transport.document_flow.DocumentTrace", never)
+    monkeypatch.setattr("gatehouse_server.transport.document_counts.DocumentTrace", never)
     monkeypatch.setattr("gatehouse_server.transport.generation.Stage", never)
     async with serving(two_models) as target, aio.Client(target) as client:
         (result,) = await client.classify_batch([("a", "star")], model="topics")

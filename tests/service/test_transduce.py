@@ -166,7 +166,7 @@ def test_bad_documents_fail_alone(client):
 
 def test_no_session_runs_on_a_transducer(client):
     """The refusal names the call that it takes."""
-    with pytest.raises(errors.InvalidInputError, match=r"OfflineService\.Transduce"):
+    with pytest.raises(errors.InvalidInputError, match=r"whole documents \(Transduce\)"):
         client.session("short")
 
 
