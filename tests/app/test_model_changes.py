@@ -230,6 +230,10 @@ async def test_a_model_that_is_let_go_is_freed(models: Path) -> None:
     async with serving(models) as server, aio.Client(server.target) as client:
         session = await client.session("keyboard@1")
         await tape(session)
+        async with client.stream() as stream:
+            large = await stream.session("keyboard@1")
+            await large.append(tokens=TOKENS, vector=True)
+            await large.delete()
         assert [result.error async for result in client.classify([("one", DOCUMENT)], model="topics@1")] == [
             None
         ]

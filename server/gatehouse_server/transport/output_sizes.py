@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.operations import OutputRequest, Write
 
@@ -40,7 +39,7 @@ class OutputSizes:
     def __init__(self, registry: Registry, *, max_bytes: int) -> None:
         self._registry = registry
         self._max_bytes = max_bytes
-        self._models: tuple[LoadedModel, ...] = ()
+        self._contents: tuple[str, ...] = ()  # not the models, which would stay in memory
         self._widest_output = 0
         self._widest_hidden = 0
 
@@ -58,9 +57,10 @@ class OutputSizes:
 
     def _look_at_models(self) -> None:
         models = self._registry.models + self._registry.leaving
-        if models == self._models:
+        contents = tuple(model.content_key for model in models)
+        if contents == self._contents:
             return
-        self._models = models
+        self._contents = contents
         heads = [model.network.head for model in models]
         self._widest_output = max((head.size for head in heads if head is not None), default=0)
         self._widest_hidden = max((model.network.spec.recurrent.output_size for model in models), default=0)
