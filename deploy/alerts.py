@@ -135,7 +135,7 @@ _FULL: Final = (
     Alert(
         name="GatehouseRefuses",
         # For five minutes, not once in five minutes: of a short burst the budget of failures tells, if it is large.
-        expression="sum by (job, instance, reason) (rate(gatehouse_refused_total[2m])) > 0",
+        expression="sum by (job, instance, reason) (rate(gatehouse_refused_total[4m])) > 0",
         hold="5m",
         severity="page",
         summary="{{ $labels.instance }} refuses work: {{ $labels.reason }}",
@@ -202,7 +202,7 @@ _STORE: Final = (
     Alert(
         name="GatehouseStoreFails",
         # For five minutes: a store that was away for a moment, as when Redis fails over, has lost nothing.
-        expression="sum by (job, instance, call) (rate(gatehouse_store_failures_total[2m])) > 0",
+        expression="sum by (job, instance, call) (rate(gatehouse_store_failures_total[4m])) > 0",
         hold="5m",
         severity="page",
         summary="The state store of {{ $labels.instance }} fails: {{ $labels.call }}",
