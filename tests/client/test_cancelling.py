@@ -15,7 +15,15 @@ from grpc.aio import AioRpcError, Metadata
 
 from tests.client.fake_server import FakeServer
 from tests.client.fake_status import refusal
-from tests.client.under_way import Setting, each_call, keep_waiting, let_go, read, wait_until_one_waits
+from tests.client.under_way import (
+    Setting,
+    each_call,
+    keep_waiting,
+    let_go,
+    read,
+    setting_of,
+    wait_until_one_waits,
+)
 
 
 @each_call
@@ -25,14 +33,7 @@ async def test_a_cancelled_task_ends_cancelled(
 ) -> None:
     """Also when its client is closed in the same moment."""
     async with aio.Client(server.target) as client:
-        stream = client.stream()
-        setting = Setting(
-            client=client,
-            session=await client.session("keyboard"),
-            stream=stream,
-            streamed=await stream.session("keyboard"),
-            read=read,
-        )
+        setting = await setting_of(client)
         keep_waiting(server)
         task = asyncio.create_task(call(setting))
         await asyncio.to_thread(wait_until_one_waits, server)

@@ -16,7 +16,7 @@ from grpc.aio import UsageError
 
 from tests.client.fake_server import FakeServer
 from tests.client.fake_status import refusal
-from tests.client.under_way import Setting, each_call, keep_waiting, let_go, read, wait_until_one_waits
+from tests.client.under_way import Setting, each_call, keep_waiting, let_go, setting_of, wait_until_one_waits
 
 
 def _no_pause(seconds: float) -> None:
@@ -58,14 +58,7 @@ async def test_calls_of_tasks_end(
     for module in ("calls", "session"):
         monkeypatch.setattr(f"gatehouse.aio.{module}.asyncio", SimpleNamespace(sleep=_no_pause))
     async with aio.Client(server.target) as client:
-        stream = client.stream()
-        setting = Setting(
-            client=client,
-            session=await client.session("keyboard"),
-            stream=stream,
-            streamed=await stream.session("keyboard"),
-            read=read,
-        )
+        setting = await setting_of(client)
         keep_waiting(server)
         task = asyncio.create_task(call(setting))
         await asyncio.to_thread(wait_until_one_waits, server)

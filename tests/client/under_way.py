@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from gatehouse import aio
 
 from tests.client.fake_server import FakeServer
 
@@ -57,3 +58,15 @@ def let_go(server: FakeServer) -> None:
 async def read(results: AsyncIterable[Any]) -> list[Any]:
     """All results of an asynchronous loop."""
     return [result async for result in results]
+
+
+async def setting_of(client: aio.Client) -> Setting:
+    """One of the asynchronous twin."""
+    stream = client.stream()
+    return Setting(
+        client=client,
+        session=await client.session("keyboard"),
+        stream=stream,
+        streamed=await stream.session("keyboard"),
+        read=read,
+    )
