@@ -25,6 +25,14 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A keyboard and a classifier, of version 1."""
+    write_tiny_keyboard(tmp_path / "models" / "keyboard" / "1")
+    write_tiny_classifier(tmp_path / "models" / "topics" / "1")
+    return tmp_path / "models"
+
+
+@pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment without the machine's own variables for traces."""
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER"):

@@ -1,148 +1,28 @@
 """Models loaded, replaced and unloaded under traffic: nobody who began with one notices."""
 
 import asyncio
-import gc
 import shutil
-import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from itertools import pairwise
-from operator import gt
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
 from gatehouse import aio, errors
-from gatehouse_server.app.in_process import DocumentClassifier
-from gatehouse_server.app.run import Gatehouse, Ports
 from gatehouse_server.errors import InvalidInput, ModelFolderError, ModelNotFound, ModelRequired
-from gatehouse_server.models.registry import Registry
 from gatehouse_server.sessions.operations import ServeModel
-from gatehouse_server.settings import Settings
-from gatehouse_server.transport import model_changes
-from gatehouse_server.transport.model_change import ModelChange
-from gatehouse_server.transport.model_changes import ModelChanges
 from gatehouse_server.transport.model_loading import Loading
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.allocated import allocated_bytes
+from tests.app.changing_models import (
+    DOCUMENT,
+    documents,
+    fresh,
+    kinds,
+    repeating,
+    scores_of,
+    serving,
+    tape,
+)
 from tests.tiny import write_tiny_classifier, write_tiny_keyboard
-
-TOKENS = [5, 9, 13, 20]
-DOCUMENT = "the star of the galaxy"
-
-
-class Server:
-    """A server in this process, and what its operator can do."""
-
-    def __init__(self, gatehouse: Gatehouse, ports: Ports, models: Path) -> None:
-        self.gatehouse, self.ports, self.models = gatehouse, ports, models
-        assert gatehouse._built is not None
-        self.built = gatehouse._built
-        self.target = f"127.0.0.1:{ports.grpc}"
-
-    @property
-    def changes(self) -> ModelChanges:
-        return self.built.admin_servicers.admin._changes
-
-    @property
-    def registry(self) -> Registry:
-        return self.built.registry
-
-    @property
-    def keys(self) -> list[str]:
-        return [model.key for model in self.registry.models]
-
-    async def has_left(self) -> None:
-        """Waits until nothing is leaving any more."""
-        async with asyncio.timeout(20):
-            while self.registry.leaving:  # noqa: ASYNC110 - a thread sets no event
-                await asyncio.sleep(0.005)
-
-    def samples(self, name: str) -> dict[str, float]:
-        """The samples of a metric by model and version."""
-        found = {}
-        for family in self.gatehouse._metrics.registry.collect():
-            for sample in family.samples:
-                if sample.name == name:
-                    found[sample.labels["model"] + "@" + sample.labels["version"]] = sample.value
-        return found
-
-
-@asynccontextmanager
-async def serving(models: Path, **settings: Any) -> AsyncIterator[Server]:
-    """A server on free ports."""
-    gatehouse = Gatehouse(
-        Settings(models=(models,), embedded_models=False, port=0, admin_port=0, http_port=0, **settings)
-    )
-    ports = await gatehouse.start()
-    try:
-        yield Server(gatehouse, ports, models)
-    finally:
-        async with asyncio.timeout(30):
-            await gatehouse.drain()
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """A keyboard and a classifier, of version 1."""
-    write_tiny_keyboard(tmp_path / "models" / "keyboard" / "1")
-    write_tiny_classifier(tmp_path / "models" / "topics" / "1")
-    return tmp_path / "models"
-
-
-async def tape(session: aio.Session) -> tuple[int, ...]:
-    """Writes the whole tape anew; the likeliest words at its end."""
-    step = (await session.write(at=0, tokens=TOKENS, k=5)).best
-    return tuple(candidate.id for candidate in step)
-
-
-async def fresh(client: aio.Client, model: str) -> tuple[int, ...]:
-    """What a new session of a model answers."""
-    session = await client.session(model)
-    try:
-        return await tape(session)
-    finally:
-        await session.delete()
-
-
-@asynccontextmanager
-async def repeating(*works: Callable[[], Any]) -> AsyncIterator[list[int]]:
-    """Does things again and again, each for itself; how often each was done. A failure fails the test."""
-    counts = [0] * len(works)
-    ended = asyncio.Event()
-
-    async def repeat(number: int) -> None:
-        while not ended.is_set():
-            await works[number]()
-            counts[number] += 1
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(len(works)):
-            group.create_task(repeat(number))
-        yield counts
-        # Everybody saw the last change, too.
-        before = counts.copy()
-        async with asyncio.timeout(20):
-            while not all(map(gt, counts, before)):  # noqa: ASYNC110 - the work sets none
-                await asyncio.sleep(0.005)
-        ended.set()
-
-
-async def documents(target: str, ended: asyncio.Event) -> AsyncIterator[tuple[str, str]]:
-    """Documents for one long stream."""
-    number = 0
-    while not ended.is_set():
-        yield (str(number), DOCUMENT)
-        number += 1
-        await asyncio.sleep(0.002)
-
-
-def scores_of(models: Path, version: str) -> list[tuple[str, float]]:
-    """What a version of the classifier says of the document, computed without a server."""
-    return list(DocumentClassifier(models / "topics" / version).classify([DOCUMENT])[0].scores)
 
 
 async def test_nothing_fails_and_nothing_is_mixed_while_models_come_and_go(models: Path) -> None:
@@ -218,36 +98,6 @@ async def test_nothing_fails_and_nothing_is_mixed_while_models_come_and_go(model
         assert set(server.samples("gatehouse_online_steps_total")) == {"keyboard@2"}
 
 
-def kinds(changes: Sequence[ModelChange]) -> dict[str, str]:
-    """What became of each model."""
-    return {change.key: change.change for change in changes}
-
-
-async def test_a_model_that_is_let_go_is_freed(models: Path) -> None:
-    """Its weights, its table of states and what documents were computed with: nothing holds them."""
-    write_tiny_keyboard(models / "keyboard" / "2", seed=1)
-    write_tiny_classifier(models / "topics" / "2", seed=1)
-    async with serving(models) as server, aio.Client(server.target) as client:
-        session = await client.session("keyboard@1")
-        await tape(session)
-        async with client.stream() as stream:
-            large = await stream.session("keyboard@1")
-            await large.append(tokens=TOKENS, vector=True)
-            await large.delete()
-        assert [result.error async for result in client.classify([("one", DOCUMENT)], model="topics@1")] == [
-            None
-        ]
-        assert len(await client.list_models()) == 4
-        gone = [weakref.ref(server.registry.get(key).network) for key in ("keyboard@1", "topics@1")]
-        for key in ("keyboard@1", "topics@1"):
-            await server.changes.unload(key, force=False)
-        await session.delete()
-        await server.has_left()
-        await fresh(client, "keyboard")
-        gc.collect()
-        assert [reference() for reference in gone] == [None, None]
-
-
 @pytest.mark.parametrize("name", ["keyboard", "topics"])
 async def test_a_model_that_comes_back_is_not_let_go_with_the_last_call_of_its_first_life(
     models: Path, name: str
@@ -305,46 +155,6 @@ async def test_a_folder_that_is_still_being_copied_is_loaded_when_it_is_whole(
         assert server.registry.get("keyboard").fingerprint == served
         assert kinds(await server.changes.reload())["keyboard@1"] == "replaced"
         assert server.registry.failed == ()
-
-
-async def test_memory_is_given_back_when_models_have_come_or_gone(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a model was loaded, and when the last session of one has left, however late; not for looking at folders."""
-    monkeypatch.setattr(model_changes, "_TIDY_SECONDS", 0.0)
-    async with serving(models) as server, aio.Client(server.target) as client:
-        given_back = asyncio.Semaphore(0)
-        loop = asyncio.get_running_loop()
-
-        def tidy() -> None:
-            loop.call_soon_threadsafe(given_back.release)
-
-        server.changes._loading = replace(server.changes._loading, tidy=tidy)
-        session = await client.session("keyboard")
-        await server.changes.reload()
-        write_tiny_keyboard(models / "keyboard" / "1", seed=1)
-        assert kinds(await server.changes.reload())["keyboard@1"] == "replaced"
-        async with asyncio.timeout(20):
-            await given_back.acquire()
-        assert given_back.locked()
-        await session.delete()
-        async with asyncio.timeout(20):
-            await given_back.acquire()
-
-
-async def test_replacing_a_model_again_and_again_takes_no_memory(models: Path) -> None:
-    """Half of the replacements leave less than 300 kB, a tenth of what each took when recordings were kept.
-
-    Half, because the math library keeps programs of its own: some of them are compiled, or make room, at any time.
-    """
-    async with serving(models) as server:
-        allocated = []
-        for number in range(14):
-            write_tiny_keyboard(models / "keyboard" / "1", seed=number % 2 + 1)
-            assert kinds(await server.changes.reload())["keyboard@1"] == "replaced"
-            await server.has_left()
-            allocated.append(allocated_bytes())
-        assert median(after - before for before, after in pairwise(allocated)) < 300_000
 
 
 async def test_sessions_that_rest_wake_on_the_content_that_they_began_with(
