@@ -175,20 +175,30 @@ def test_why_a_session_ended_is_told_by_every_server(replicas):
             assert caught.value.reason == "SESSION_DELETED"
 
 
-def test_a_session_that_expired_in_one_server_and_went_on_in_another_is_there(replicas):
-    """The first one's memory of its end is out of date: for its creation sent again, and for how it ended at last."""
-    one, two = replicas
+def _expire_soon(replicas):
+    """A session that is not used for 100 s ends."""
     for desk in replicas:
         desk.limits = SessionLimits(idle_seconds=100, grace_seconds=0.1)
         desk.restart(store_first=True)
-    create = CreateSession(model="keyboard", request_id="q")
-    session = one.one(create).session_id
+
+
+def _go_on_elsewhere(one, two, session):
+    """Used by one server alone for two minutes; the other one's copy expires."""
     for _ in range(12):
         two.write(session, [14])
         two.store()
-        for desk in replicas:
+        for desk in (one, two):
             desk.now += 10
         one.store()
+
+
+def test_a_session_that_expired_in_one_server_and_went_on_in_another_is_there(replicas):
+    """The first one's memory of its end is out of date: for its creation sent again, and for how it ended at last."""
+    one, two = replicas
+    _expire_soon(replicas)
+    create = CreateSession(model="keyboard", request_id="q")
+    session = one.one(create).session_id
+    _go_on_elsewhere(one, two, session)
     assert session not in one.one(ListResidents()).session_ids
     two.one(ExportSession(session_id=session))
     assert one.one(create).state.position == 12
@@ -202,16 +212,9 @@ def test_a_session_that_expired_in_one_server_and_went_on_in_another_is_there(re
 def test_what_was_deleted_elsewhere_is_not_said_to_have_expired(replicas):
     """A server whose copy expired says of a session that went on elsewhere what the store says."""
     one, two = replicas
-    for desk in replicas:
-        desk.limits = SessionLimits(idle_seconds=100, grace_seconds=0.1)
-        desk.restart(store_first=True)
+    _expire_soon(replicas)
     session = one.create().session_id
-    for _ in range(12):
-        two.write(session, [14])
-        two.store()
-        for desk in replicas:
-            desk.now += 10
-        one.store()
+    _go_on_elsewhere(one, two, session)
     two.one(DeleteSession(session_id=session))
     with pytest.raises(SessionNotFound) as caught:
         one.write(session, [15])
