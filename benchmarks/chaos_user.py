@@ -22,6 +22,9 @@ LONGEST_TAPE = 60
 WRITE_SECONDS = 60.0
 """The application's deadline. It is longer than a server takes to come back, so no write may fail."""
 
+SLOW_SECONDS = 2.0
+"""No restart keeps a write waiting for so long while another replica serves."""
+
 _MEAN_PAUSE_SECONDS = 0.12
 _BURST_SHARE = 0.4
 _OUTPUT_SHARE = 0.5
@@ -43,7 +46,8 @@ class Counts:
 
     A step is lost when the server stands before the tape, doubled when it stands behind it, or when it took a write
     under two revisions. Outputs are misshapen when they are not there, too few, too many, or of another position.
-    `interrupted` has the begin and end of each write that needed more than one attempt.
+    `interrupted` has the begin and end of each write that needed more than one attempt, `slow` what there is to tell
+    of writes that took SLOW_SECONDS or longer.
     """
 
     writes: int = 0
@@ -55,6 +59,7 @@ class Counts:
     untrue_durability: int = 0
     longest_pause_seconds: float = 0.0
     interrupted: list[tuple[float, float]] = field(default_factory=list)
+    slow: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ class User:
 
     async def _write(self, move: Move) -> None:
         assert self.session is not None, "only who has a session writes"
-        before = self.session.resumptions.interruptions
+        before = self.session.resumptions
         begun = time.monotonic()
         try:
             result = await self._send(self.session, move)
@@ -166,8 +171,21 @@ class User:
             return
         ended = time.monotonic()
         self.counts.longest_pause_seconds = max(self.counts.longest_pause_seconds, ended - begun)
-        if self.session.resumptions.interruptions > before:
+        after = self.session.resumptions
+        if after.interruptions > before.interruptions:
             self.counts.interrupted.append((begun, ended))
+        if ended - begun >= SLOW_SECONDS:
+            self.counts.slow.append(
+                {
+                    "user": self.name,
+                    "model": self.model,
+                    "begun": round(begun, 3),
+                    "ended": round(ended, 3),
+                    "attempts_without_answer": after.interruptions - before.interruptions,
+                    "resumed": after.resumed - before.resumed,
+                    "revision": result.revision,
+                }
+            )
         self._check(move, result)
         self._recent.append(
             {

@@ -122,9 +122,10 @@ class Fleet:
         self.lives.append(life)
 
     async def _leave(self, number: int) -> None:
-        life, begun = self._living.pop(number), time.monotonic()
+        life = self._living.pop(number)
+        life.told_to_leave = time.monotonic()
         life.exit_code = await self._replicas[number].terminate()
-        life.leaving_seconds = time.monotonic() - begun
+        life.leaving_seconds = time.monotonic() - life.told_to_leave
 
     def _reload(self, number: int) -> None:
         with Operator(f"127.0.0.1:{self._ports[number][1]}") as operator:

@@ -23,6 +23,7 @@ class Life:
     replica: int
     begun: float
     served: float
+    told_to_leave: float | None = None
     leaving_seconds: float | None = None
     exit_code: int | None = None
     resident_bytes: list[tuple[float, int]] = field(default_factory=list)
@@ -31,6 +32,28 @@ class Life:
     def start_seconds(self) -> float:
         """How long it took to serve."""
         return self.served - self.begun
+
+    def changed(self, begun: float, ended: float) -> bool:
+        """Whether it was about to start or to leave at any time between these moments."""
+        if self.begun <= ended and self.served >= begun:
+            return True
+        if self.told_to_leave is None or self.told_to_leave > ended:
+            return False
+        return self.leaving_seconds is None or self.told_to_leave + self.leaving_seconds >= begun
+
+    def told(self, origin: float) -> dict[str, float | int | None]:
+        """When it did what, in seconds since a moment."""
+        leaving = None if self.told_to_leave is None else round(self.told_to_leave - origin, 3)
+        left = None
+        if leaving is not None and self.leaving_seconds is not None:
+            left = round(leaving + self.leaving_seconds, 3)
+        return {
+            "replica": self.replica,
+            "begun": round(self.begun - origin, 3),
+            "served": round(self.served - origin, 3),
+            "told_to_leave": leaving,
+            "left": left,
+        }
 
     def growth(self, since: float) -> float | None:
         """What it held in the last third of its life, over what it held in the middle third; medians. The life counts

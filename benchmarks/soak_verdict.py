@@ -57,6 +57,7 @@ def judged(soak: Soak, soaked: Soaked, folder: Path) -> dict[str, Any]:
     troubles = [user["trouble"] for user in soaked.users if user["trouble"] is not None]
     told = {
         "troubles": troubles,
+        "slow_writes": _slow_writes(soaked),
         "visitors_saw": soaked.visited["errors"],
         "reload_problems": soaked.reloads.problems,
         "server_complaints": soaked.complaints,
@@ -83,6 +84,25 @@ def _users(soaked: Soaked, folder: Path) -> dict[str, Any]:
         "sessions_with_error": sum(trouble["error"] for trouble in troubles),
         "sessions_gone_astray": sum(not trouble["error"] for trouble in troubles),
     }
+
+
+def _slow_writes(soaked: Soaked) -> list[dict[str, Any]]:
+    """The slowest first, each with what the servers did meanwhile; seconds since the first was started."""
+    origin = min(life.begun for life in soaked.lives)
+    found = sorted(
+        (slow for user in soaked.users for slow in user["slow"]),
+        key=lambda slow: slow["begun"] - slow["ended"],
+    )
+    return [
+        slow
+        | {"begun": round(slow["begun"] - origin, 3), "ended": round(slow["ended"] - origin, 3)}
+        | {
+            "meanwhile": [
+                life.told(origin) for life in soaked.lives if life.changed(slow["begun"], slow["ended"])
+            ]
+        }
+        for slow in found
+    ]
 
 
 def _visitors(visited: dict[str, Any], folder: Path) -> dict[str, Any]:

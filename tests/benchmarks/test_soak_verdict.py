@@ -61,6 +61,7 @@ def soaked(folder: Path) -> Soaked:
             ("writes", "rewinds", "repeated", "misshapen_outputs", "lost_steps", "doubled_steps"), 0
         ),
         "longest_pause_seconds": 0.1,
+        "slow": [],
         "resumptions": {},
         "trouble": None,
     }
@@ -123,6 +124,22 @@ def test_what_users_saw_of_their_tapes_counts(soaked, folder, flaw) -> None:
     """One step lost or doubled is one too many."""
     soaked.users[0][flaw] = 1
     assert flaws(soaked, folder) == {flaw: 1}
+
+
+def test_slow_writes_are_told_with_what_servers_did_meanwhile(soaked, folder) -> None:
+    """The slowest first, each with the processes that started or left at that time."""
+    soaked.lives[1].told_to_leave = 100.0
+    soaked.lives[2].begun, soaked.lives[2].served = 90.0, 94.0
+    soaked.users[0]["slow"] = [
+        {"begun": 50.0, "ended": 53.0},
+        {"begun": 93.0, "ended": 101.0},
+    ]
+    told = judged(SOAK, soaked, folder)["slow_writes"]
+    assert [(slow["begun"], slow["ended"]) for slow in told] == [(94.0, 102.0), (51.0, 54.0)]
+    leaving, starting = told[0]["meanwhile"]
+    assert (leaving["replica"], leaving["told_to_leave"], leaving["left"]) == (1, 101.0, 101.5)
+    assert (starting["replica"], starting["begun"], starting["served"]) == (0, 91.0, 95.0)
+    assert told[1]["meanwhile"] == []
 
 
 @pytest.mark.parametrize(("error", "flaw"), [(True, "sessions_with_error"), (False, "sessions_gone_astray")])
