@@ -57,7 +57,7 @@ def judged(soak: Soak, soaked: Soaked, folder: Path) -> dict[str, Any]:
     troubles = [user["trouble"] for user in soaked.users if user["trouble"] is not None]
     told = {
         "troubles": troubles,
-        "slow_writes": _slow_writes(soaked),
+        "slowest_writes": _slowest_writes(soaked),
         "visitors_saw": soaked.visited["errors"],
         "reload_problems": soaked.reloads.problems,
         "server_complaints": soaked.complaints,
@@ -78,6 +78,7 @@ def _users(soaked: Soaked, folder: Path) -> dict[str, Any]:
         "outputs_checked": checked,
         "largest_difference": difference,
         "longest_pause_seconds": round(max(user["longest_pause_seconds"] for user in users), 2),
+        "slow_writes": sum(len(user["slow"]) for user in users),
         "lost_steps": _total(users, "lost_steps"),
         "doubled_steps": _total(users, "doubled_steps"),
         "wrong_outputs": wrong + _total(users, "misshapen_outputs"),
@@ -86,7 +87,7 @@ def _users(soaked: Soaked, folder: Path) -> dict[str, Any]:
     }
 
 
-def _slow_writes(soaked: Soaked) -> list[dict[str, Any]]:
+def _slowest_writes(soaked: Soaked) -> list[dict[str, Any]]:
     """The slowest first, each with what the servers did meanwhile; seconds since the first was started."""
     origin = min(life.begun for life in soaked.lives)
     found = sorted(
