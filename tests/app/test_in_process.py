@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from gatehouse_server import DocumentClassifier
+from gatehouse_server.engine.loop import Answers
+from gatehouse_server.engine.offline import OfflineLane
 from gatehouse_server.errors import InvalidInput, ModelFolderError
 
 from tests.tiny import LABELS, write_tiny_classifier, write_tiny_keyboard
@@ -39,6 +41,22 @@ def test_a_bad_text_has_an_error_and_disturbs_no_other(classifier: DocumentClass
     assert (empty.error.reason, empty.label) == ("EMPTY_INPUT", None)
     assert isinstance(broken.error, InvalidInput)
     assert classifier.classify([]) == []
+
+
+def test_a_call_that_was_interrupted_leaves_nothing_to_the_next(
+    classifier: DocumentClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had not computed is forgotten, and the next call answers its own texts alone."""
+    alone = classifier.classify(["star", "cell gene"])
+
+    def interrupted(lane: OfflineLane, answers: Answers) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(OfflineLane, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            classifier.classify(["proof", "galaxy", "proof"])
+    assert classifier.classify(["star", "cell gene"]) == alone
 
 
 def test_long_documents_are_refused_or_cut(tmp_path: Path) -> None:

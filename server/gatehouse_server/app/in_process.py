@@ -108,9 +108,15 @@ class DocumentClassifier:
 
     def _computed(self, tickets: list[Ticket]) -> Answers:
         answers: Answers = []
-        self._lane.accept(tickets, answers)
-        while self._lane.has_work():
-            self._lane.run(answers)
+        try:
+            self._lane.accept(tickets, answers)
+            while self._lane.has_work():
+                self._lane.run(answers)
+        except (
+            BaseException
+        ):  # a notebook's cell that is interrupted: the next call must not answer its texts
+            self._lane.abandon([])
+            raise
         return answers
 
     def _result(self, answer: object, *, truncated: bool) -> Classification:
