@@ -107,6 +107,18 @@ def test_many_very_long_documents_do_not_hold_up_short_ones() -> None:
     assert answered(desk) == [4, 5, 6, 1, 2, 3]
 
 
+def test_short_documents_that_keep_coming_do_not_hold_up_a_long_one() -> None:
+    """It has every other slice, though one more short document comes at each, and they are answered in the others."""
+    desk = desk_of()
+    desk.accept(1, VERY_LONG // 4)
+    run_for(desk, 0.3)
+    for number in range(1000, 1600):
+        desk.accept(number, 1)
+        desk.lane.run(desk.answers)
+    assert 1 in answered(desk)
+    assert answered(desk).index(1) > 500
+
+
 def test_very_long_documents_that_failed_together_do_not_hold_up_short_ones() -> None:
     """They are tried again one after the other, and short ones are computed beside them."""
     desk = desk_of()

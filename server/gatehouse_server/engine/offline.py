@@ -99,7 +99,7 @@ class OfflineLane:
         if not self._running or (len(self._running) == 1 and self._running[0].is_long):
             formed = self._form(began, answers)
             if formed is not None:
-                self._running.appendleft(formed)
+                self._running.append(formed)  # last: the long one has a slice before each that is formed
         if self._running:
             batch = self._running.popleft()
             if self._advance(batch, answers):
