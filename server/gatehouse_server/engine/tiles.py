@@ -21,11 +21,7 @@ class TileWorkers:
 
     def __init__(self, programs: Sequence[Programs]) -> None:
         self._programs = programs
-        self._pool = (
-            ThreadPoolExecutor(len(programs) - 1, thread_name_prefix="gatehouse-tile")
-            if len(programs) > 1
-            else None
-        )
+        self._pool = self._make_pool() if len(programs) > 1 else None
 
     def map(self, rows: int, compute: Callable[[Programs, int, int], T]) -> list[T]:
         """`compute(programs, begin, end)` for tiles of so many rows, in order."""
@@ -33,15 +29,25 @@ class TileWorkers:
         if self._pool is None or len(tiles) == 1:
             return [compute(self._programs[0], begin, end) for begin, end in tiles]
         count = len(self._programs)
-        others = [
-            self._pool.submit(self._run, worker, tiles[worker::count], compute) for worker in range(1, count)
-        ]
+        try:
+            others = [
+                self._pool.submit(self._run, worker, tiles[worker::count], compute)
+                for worker in range(1, count)
+            ]
+        except BaseException:
+            # A thread could not be started, and its work lies in the pool: a later tick's thread would do it.
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = self._make_pool()
+            raise
         try:
             own = self._run(0, tiles[::count], compute)
         finally:
             wait(others)  # a tick that failed must not go on writing states: its rows are given to others
         shares = [own, *(other.result() for other in others)]
         return [shares[number % count][number // count] for number in range(len(tiles))]
+
+    def _make_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(len(self._programs) - 1, thread_name_prefix="gatehouse-tile")
 
     def _run(
         self, worker: int, tiles: Sequence[tuple[int, int]], compute: Callable[[Programs, int, int], T]
