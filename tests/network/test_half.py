@@ -1,12 +1,21 @@
 """Products of 16-bit factors: how far from float32, and that nothing else is rounded."""
 
+from functools import partial
+
 import pytest
 import torch
 from gatehouse_server.network.arithmetic import Arithmetic
+from gatehouse_server.network.cell_options import DEFAULT_OPTIONS, CellOptions
 from gatehouse_server.network.dense import Dense
 from gatehouse_server.network.half import HalfKernel
 from gatehouse_server.network.network import Network
-from gatehouse_server.network.spec import HeadSpec, NetworkSpec, RecurrentSpec, TokenInputSpec
+from gatehouse_server.network.spec import (
+    FeatureInputSpec,
+    HeadSpec,
+    NetworkSpec,
+    RecurrentSpec,
+    TokenInputSpec,
+)
 
 from .oracle import random_parameters
 
@@ -68,16 +77,44 @@ def test_a_network_stays_near_float32(precision, cell, hidden, projection, layer
     assert torch.equal(alone[0], some[0])
 
 
-def test_float16_cannot_hold_large_inputs() -> None:
-    """What is beyond 65,504 becomes infinite in float16, and not in bfloat16: the engine tells such states apart."""
-    weight, x = torch.ones(3, 2), torch.tensor([[70_000.0, 0.0]])
-    assert not Dense(weight, None, Arithmetic(precision="float16")).product(x).isfinite().any()
-    assert Dense(weight, None, Arithmetic(precision="bfloat16")).product(x).isfinite().all()
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("lstm", DEFAULT_OPTIONS),
+        ("lstm", CellOptions(coupled=True)),
+        ("lstm", CellOptions(activation="relu", gate_clip=1.0, cell_clip=1.0)),
+        ("gru", DEFAULT_OPTIONS),
+        ("gru", CellOptions(reset="before", gate_activation="hard_sigmoid")),
+        ("rnn", CellOptions(activation="softsign")),
+        ("rnn_tanh", DEFAULT_OPTIONS),
+        ("rnn_relu", DEFAULT_OPTIONS),
+    ],
+    ids=["lstm", "coupled", "general lstm", "gru", "general gru", "softsign", "tanh", "relu"],
+)
+def test_features_that_float16_cannot_hold_make_a_state_no_number(cell, options) -> None:
+    """Beyond 65,504, in every cell, though infinity would only saturate its gates: the engine refuses such states. Just
+    below, and in the next row, they are sound.
+    """
+    spec = NetworkSpec(
+        input=FeatureInputSpec(size=2),
+        recurrent=RecurrentSpec.uniform(cell=cell, input_size=2, hidden_size=8, options=options),
+        head=None,
+    )
+    parameters = random_parameters(spec)
+    parameters["rnn.weight_ih_l0"] *= 2e-5
+    network = Network.build(spec, parameters, arithmetic=Arithmetic(precision="float16"))
+    state = network.layout.zeros(2)
+    network.scan(torch.tensor([[70_000.0, -35_000.0], [65_504.0, -35_000.0]]), (2,), state)
+    refused, taken = torch.cat(state, dim=1)
+    assert not refused.isfinite().all()
+    assert taken.isfinite().all()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_kernel_of_a_gpu_asks_for_what_it_promises(precision, monkeypatch) -> None:
-    """It hands 16-bit factors to torch and takes float32 sums; a CPU's torch has no such product, so it is made up."""
+    """It hands 16-bit factors to torch, NaN where float16 has no room, and takes float32 sums. A CPU's torch has no
+    such product, so it is made up.
+    """
     asked = []
 
     def mm(x, weight, *, out_dtype):
@@ -87,10 +124,16 @@ def test_the_kernel_of_a_gpu_asks_for_what_it_promises(precision, monkeypatch) -
     monkeypatch.setattr(torch, "mm", mm)
     weight, bias, x, base = torch.randn(7, 30), torch.randn(7), torch.randn(4, 30), torch.randn(4, 7)
     dtype = getattr(torch, precision)
+    x[0, 0], x[1, 0] = 70_000.0, -0.0
     kernel, expected = HalfKernel(weight, bias, dtype), Dense(weight, bias, Arithmetic(precision=precision))
-    assert torch.allclose(kernel.product(x), expected.product(x), atol=1e-5)
-    assert torch.allclose(kernel.add_to(x, base.clone()), expected.add_to(x, base.clone()), atol=1e-5)
-    assert torch.allclose(HalfKernel(weight, None, dtype).product(x) + bias, kernel.product(x), atol=1e-5)
+    product, added = kernel.product(x), kernel.add_to(x, base.clone())
+    close = partial(torch.allclose, rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert close(product, expected.product(x))
+    assert close(added, expected.add_to(x, base.clone()))
+    assert close(HalfKernel(weight, None, dtype).product(x) + bias, product)
+    for made in (product, added):
+        assert made[0].isnan().all() == (precision == "float16")
+        assert made[1:].isfinite().all()
     assert set(asked) == {(dtype, dtype, torch.float32)}
 
 

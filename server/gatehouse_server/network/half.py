@@ -2,8 +2,12 @@
 
 Weights are rounded once, inputs at each product. Each product of two such numbers is exact in float32, and so
 are the sums kept: only the factors lose digits. Results, states and gates are float32.
+
+An input that float16 cannot hold becomes NaN, and so does the state that comes of it: infinity would saturate gates,
+and the state would look sound.
 """
 
+import math
 from dataclasses import replace
 
 import torch
@@ -24,11 +28,11 @@ class HalfKernel:
         self._dtype = dtype
 
     def product(self, x: Tensor) -> Tensor:
-        product = torch.mm(x.to(self._dtype), self._weight, out_dtype=torch.float32)
+        product = torch.mm(_rounded(x, self._dtype), self._weight, out_dtype=torch.float32)
         return product if self._bias is None else product.add_(self._bias)
 
     def add_to(self, x: Tensor, base: Tensor) -> Tensor:
-        return base.add_(torch.mm(x.to(self._dtype), self._weight, out_dtype=torch.float32))
+        return base.add_(torch.mm(_rounded(x, self._dtype), self._weight, out_dtype=torch.float32))
 
 
 class RoundedKernel:
@@ -40,10 +44,17 @@ class RoundedKernel:
         self._dtype = dtype
 
     def product(self, x: Tensor) -> Tensor:
-        return self._kernel.product(x.to(self._dtype).float())
+        return self._kernel.product(_rounded(x, self._dtype).float())
 
     def add_to(self, x: Tensor, base: Tensor) -> Tensor:
-        return self._kernel.add_to(x.to(self._dtype).float(), base)
+        return self._kernel.add_to(_rounded(x, self._dtype).float(), base)
+
+
+def _rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x float32 in 16 bits; NaN where float16 has no room for it. bfloat16 reaches as far as float32."""
+    rounded = x.to(dtype)
+    # Leaves what is finite as it is, to the bit, and makes NaN of infinity: one operator, where a mask takes several.
+    return rounded.fmod_(math.inf) if dtype == torch.float16 else rounded
 
 
 def choose_half_kernel(weight: Tensor, bias: Tensor | None, arithmetic: Arithmetic) -> Choice:
