@@ -95,14 +95,20 @@ class PackedKernel:
         return base
 
 
-@with_its_loops  # the recorder does not take an empty list
+# Steps of documents, which are recorded, have any number of rows: as `with_few_row_counts`. How many is known when they
+# run. Besides, the recorder does not take an empty list.
+@with_its_loops
 def _linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045 - the compiler's syntax
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+    missing = computed_rows(x.size(0)) - x.size(0)
+    if missing == 0:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+    padded = torch.constant_pad_nd(x, [0, 0, 0, missing])
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
+    return product[: x.size(0)]
 
 
-@with_its_loops  # the number of rows is known when it runs
+@with_its_loops
 def _linear_add(x: Tensor, base: Tensor, weight: Tensor) -> Tensor:
-    """Steps of documents, which are recorded, have any number of rows: as `with_few_row_counts`."""
     missing = computed_rows(x.size(0)) - x.size(0)
     if missing == 0:
         return torch.ops.mkldnn._linear_pointwise(x, base, weight, None, "add")  # type: ignore[no-any-return]
@@ -172,7 +178,7 @@ class TiledKernel:
 
 
 def with_few_row_counts(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """product(x), computed with a few rows more where `computed_rows` wants them. What is recorded has few numbers."""
+    """product(x), computed with a few rows more where `computed_rows` wants them. Recordings: see `_linear`."""
     if is_recording():
         return product(x)
     rows = x.shape[0]

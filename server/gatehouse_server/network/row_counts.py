@@ -17,4 +17,4 @@ def computed_rows(rows: int) -> int:
     if rows <= 16:
         return rows
     step = 4 if rows <= 64 else 8 if rows <= 128 else 32
-    return (rows + step - 1) // step * step
+    return rows + -rows % step
