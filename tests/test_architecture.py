@@ -18,7 +18,7 @@ SERVER = ROOT / "server"
 
 # From the bottom up. A module may import from its own row and from those before it.
 LAYERS = (
-    {"errors", "settings", "setting_types"},
+    {"errors", "panics", "settings", "setting_types"},
     {"network"},
     {"models", "cells"},
     {"engine", "stores"},

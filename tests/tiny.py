@@ -251,6 +251,16 @@ def word_tokenizer(words: list[str]) -> Tokenizer:
     return tokenizer
 
 
+def panicking_tokenizer(words: list[str]) -> Tokenizer:
+    """One of `words`, but for the last. The library panics with it at any letter beyond ASCII: of the token that it has
+    instead, its normalizer leaves nothing.
+    """
+    tokenizer = word_tokenizer(words[:-1])
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.add_tokens(["\u200c"])
+    return tokenizer
+
+
 def _weights(seed: int, scale: float = 0.5, **modules: nn.Module) -> dict[str, Tensor]:
     """The state of the modules, redrawn from `seed`; the usual `scale` is wide enough that different inputs give
     clearly different outputs.

@@ -29,6 +29,7 @@ Every error has a `reason`, an UPPER_SNAKE string that programs may rely on and 
 for people that says what to do next; and `metadata`, the facts of the case as strings.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,8 +148,8 @@ class ModelFolderError(GatehouseError):
     reasons = ("MODEL_FOLDER_INVALID",)
 
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
-        line = " ".join(f"{path}: {problem}; {remedy}".split())
-        super().__init__(line, metadata={"path": str(path)})
+        where = printable(path)
+        super().__init__(" ".join(f"{where}: {problem}; {remedy}".split()), metadata={"path": where})
         self.path = path
         self.problem = " ".join(problem.split())
         self.remedy = " ".join(remedy.split())
@@ -281,3 +282,8 @@ class Cancelled(GatehouseError):
 
     def __init__(self, message: str = "the caller left before the work was done") -> None:
         super().__init__(message)
+
+
+def printable(path: str | Path) -> str:
+    """A path or its last part for people: file systems allow names that are not UTF-8, messages do not."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -14,11 +14,14 @@ from gatehouse_server.cells import Arrays, Cell, Options, check_cell
 from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.config import parse_config
 from gatehouse_server.models.folder import load_folder
+from gatehouse_server.models.registry import Registry
 from gatehouse_server.network import registry
 from gatehouse_server.network.lstm import LSTM
 from gatehouse_server.network.spec import parameter_shapes
 from safetensors.torch import save_file
 from torch import Tensor
+
+from tests.tiny import write_tiny_features
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "layer_norm_lstm"
 
@@ -143,27 +146,38 @@ def test_options_that_a_cell_refuses_are_told(tmp_path: Path, monkeypatch: pytes
         load_folder(write_model(tmp_path / "b", "layer_norm_lstm", peepholes=True))
 
 
-BREAKING = """
-from gatehouse_server.network.lstm import LSTM
-
-class Breaking(LSTM):
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
-        raise KeyError("no such gate")
-"""
-
-
-def test_a_cell_that_breaks_fails_its_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it raises: the model is told as failed, in one line, and the others are served."""
-    install(tmp_path / "site", "breaking = breaking_cell:Breaking", monkeypatch)
-    (tmp_path / "site" / "breaking_cell.py").write_text(BREAKING)
-    folder = write_model(tmp_path, "breaking")
+@pytest.mark.parametrize(
+    ("name", "method", "told"),
+    [
+        ("init", "def __init__(self, *arguments, **named):", "the network could not be built on cpu"),
+        ("advance", "def advance(self, product, parts):", "the network could not be built on cpu"),
+        ("shapes", "@classmethod\n    def parameter_shapes(cls, size):", "cannot be loaded"),
+        ("options", "@classmethod\n    def check_options(cls, options):", "config.json: cannot be checked"),
+    ],
+    ids=["init", "advance", "shapes", "options"],
+)
+def test_a_cell_that_breaks_fails_its_model_alone(
+    name: str, method: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises, and wherever: the model is told as failed, in one line, and the others are served."""
+    models = tmp_path / "models"
+    folder = write_model(models, "lstm")
     shapes = parameter_shapes(parse_config((folder / "config.json").read_bytes()).network_spec())
-    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, folder / "model.safetensors")
-    with pytest.raises(ModelFolderError) as raised:
-        load_folder(folder)
-    assert "could not be built on cpu (KeyError: 'no such gate')" in str(raised.value)
-    assert "\n" not in str(raised.value)
+    save_file({each: torch.zeros(shape) for each, shape in shapes.items()}, folder / "model.safetensors")
+    config = (folder / "config.json").read_text().replace('"lstm"', '"breaking"')
+    (folder / "config.json").write_text(config)
+    write_tiny_features(models / "motion" / "1")
+    install(tmp_path / "site", f"breaking = breaking_{name}:Breaking", monkeypatch)
+    (tmp_path / "site" / f"breaking_{name}.py").write_text(
+        "from gatehouse_server.network.lstm import LSTM\n"
+        f"class Breaking(LSTM):\n    {method}\n        raise KeyError('no such gate')\n"
+    )
+    served = Registry.load([models], embedded=None)
+    assert [model.key for model in served.models] == ["motion@1"]
+    (failure,) = served.failed
+    assert failure.key == "own@1"
+    assert f"{told} (KeyError: 'no such gate')" in failure.problem
+    assert "\n" not in failure.problem
 
 
 class _Broken(LSTM):

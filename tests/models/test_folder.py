@@ -45,6 +45,11 @@ def edit_weights(path: Path, edit: Callable[[dict[str, Tensor]], object]) -> Non
     save_file(weights, path / "model.safetensors")
 
 
+def container(header: bytes) -> bytes:
+    """A safetensors file of a header alone."""
+    return len(header).to_bytes(8, "little") + header
+
+
 def put_folder_in_place_of(file: Path) -> None:
     file.unlink()
     file.mkdir()
@@ -363,6 +368,12 @@ folder_defects: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: (path / "blocked.txt").write_bytes(b"\xff"),
         "blocked.txt: is not UTF-8",
     ),
+    "weights of an endless shape": (
+        lambda path: (path / "model.safetensors").write_bytes(
+            container(b'{"a":{"dtype":"F32","shape":[0,9223372036854775808],"data_offsets":[0,0]}}')
+        ),
+        "model.safetensors: is not readable (",
+    ),
     "config a folder": (
         lambda path: put_folder_in_place_of(path / "config.json"),
         "config.json: cannot be read (Is a directory); make it a readable file",
@@ -376,6 +387,16 @@ def test_folder_that_does_not_fit(keyboard: Path, defect: str) -> None:
     edit, told = folder_defects[defect]
     edit(keyboard)
     assert problem_of(keyboard).startswith(told)
+
+
+def test_whatever_breaks_is_the_folders_failure(keyboard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody thought of is told in one line, too, so that it harms no other model."""
+
+    def fail(specs: object) -> None:
+        raise MemoryError("no room\nat all")
+
+    monkeypatch.setattr("gatehouse_server.models.folder.expected_shapes", fail)
+    assert problem_of(keyboard).startswith("cannot be loaded (MemoryError: no room at all); correct")
 
 
 def test_gap_in_the_vocabulary(keyboard: Path) -> None:

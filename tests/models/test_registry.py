@@ -1,9 +1,14 @@
 """Which models are served."""
 
+import errno
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gatehouse_server.errors import ModelFailed, ModelFolderError, ModelNotFound
+from gatehouse_server.models.finding import is_gone
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import FailedModel, Registry, version_order
 
@@ -119,10 +124,102 @@ def test_folder_at_the_wrong_depth_is_reported(tmp_path: Path, depth: str) -> No
     )
 
 
-def test_hidden_folders_and_files_are_no_models(tmp_path: Path) -> None:
-    """What version control, caches and people leave behind is passed over."""
+def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may look into the folder, as when it is another user's. An administrator may look into anything."""
+    iterdir = Path.iterdir
+
+    def forbidden(path: Path) -> Iterator[Path]:
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+
+
+def test_a_folder_that_may_not_be_looked_into_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told under its name, and the others load."""
     write_tiny_features(tmp_path / "motion" / "1")
-    for stray in (".git/objects", "__pycache__/x", "motion/.cache"):
+    (tmp_path / "topics").mkdir()
+    forbid(tmp_path / "topics", monkeypatch)
+    registry = load(tmp_path)
+    assert [model.key for model in registry.models] == ["motion@1"]
+    (failure,) = registry.failed
+    assert (failure.key, failure.path) == ("topics", tmp_path / "topics")
+    assert "topics: cannot be looked into (Permission denied); let the server's user" in failure.problem
+
+
+def test_an_override_that_may_not_be_looked_into_is_not_replaced_by_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows which versions the later folder has, so no earlier one of the name is served."""
+    write_tiny_features(tmp_path / "first" / "motion" / "1")
+    write_tiny_classifier(tmp_path / "first" / "topics" / "1")
+    (tmp_path / "second" / "motion").mkdir(parents=True)
+    forbid(tmp_path / "second" / "motion", monkeypatch)
+    registry = load(tmp_path / "first", tmp_path / "second")
+    assert [model.key for model in registry.models] == ["topics@1"]
+    with pytest.raises(ModelFailed, match="cannot be looked into"):
+        registry.get("motion")
+
+
+def test_only_a_folder_that_is_not_there_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One beneath a folder that is closed may still be there."""
+    assert not is_gone(tmp_path)
+    assert is_gone(tmp_path / "motion")
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    assert not is_gone(tmp_path)
+
+
+def test_a_folder_that_is_taken_away_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between listing and looking it may go."""
+    write_tiny_features(tmp_path / "motion" / "1")
+    (tmp_path / "topics").mkdir()
+    is_dir = Path.is_dir
+
+    def goes(path: Path) -> bool:
+        was = is_dir(path)
+        if path.name == "topics":
+            path.rmdir()
+        return was
+
+    monkeypatch.setattr(Path, "is_dir", goes)
+    registry = load(tmp_path)
+    assert [model.key for model in registry.models] == ["motion@1"]
+    assert registry.failed == ()
+
+
+def test_a_directory_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops the start as a mistyped one does, in one line."""
+    forbid(tmp_path, monkeypatch)
+    with pytest.raises(ModelFolderError, match="cannot be looked into"):
+        load(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_names_that_are_not_utf_8_are_told_as_it(tmp_path: Path) -> None:
+    """Metrics and answers are UTF-8, and one odd folder must not keep the others out of them."""
+    os.makedirs(os.fsencode(tmp_path) + b"/mod\xe8le/1")
+    registry = load(tmp_path)
+    (failure,) = registry.failed
+    assert failure.key == r"mod\xe8le@1"
+    assert r"mod\xe8le/1: config.json is missing" in failure.problem
+    with pytest.raises(ModelFailed) as caught:
+        registry.get(failure.key)
+    assert caught.value.metadata["path"] == rf"{tmp_path}/mod\xe8le/1"
+
+
+def test_hidden_folders_and_files_are_no_models(tmp_path: Path) -> None:
+    """What version control, caches, file systems and people leave behind is passed over."""
+    write_tiny_features(tmp_path / "motion" / "1")
+    for stray in (".git/objects", "__pycache__/x", "motion/.cache", "lost+found/#12"):
         (tmp_path / stray).mkdir(parents=True)
     (tmp_path / "README.md").write_text("models")
     registry = load(tmp_path)

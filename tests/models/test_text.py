@@ -1,6 +1,7 @@
 """Text into tokens and back."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from gatehouse_server.errors import InvalidInput
 from gatehouse_server.models.text import TextCodec
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tests.tiny import KEYBOARD_WORDS, word_tokenizer
+from tests.tiny import KEYBOARD_WORDS, panicking_tokenizer, word_tokenizer
 
 
 def make_codec() -> TextCodec:
@@ -57,6 +58,30 @@ def test_text_that_is_not_unicode_is_refused(call: str) -> None:
         CODEC.encode("\ud800") if call == "encode" else CODEC.split_for_suggest("\ud800", "start_over")
     assert caught.value.reason == "TEXT_NOT_ENCODABLE"
     assert caught.value.violations[0].field == "text"
+
+
+PANICKING = TextCodec(panicking_tokenizer(KEYBOARD_WORDS))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [PANICKING.encode, lambda text: PANICKING.split_for_suggest(text, "start_over")],
+    ids=["encode", "split"],
+)
+def test_text_that_the_tokenizer_panics_at_is_refused(call: Callable[[str], object]) -> None:
+    """Its panic is no `Exception`, and ends nothing but the call: the next text is taken."""
+    with pytest.raises(InvalidInput, match="AddedVocabulary bad split") as caught:
+        call("costs £ 5 ")
+    assert caught.value.reason == "TEXT_NOT_ENCODABLE"
+    assert call("how are you ")
+
+
+def test_defects_of_ours_are_not_put_down_to_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what the library raises is refused."""
+    codec = make_codec()
+    monkeypatch.setattr(codec.vocabulary, "has_completions", lambda prefix: [][0])
+    with pytest.raises(IndexError):
+        codec.split_for_suggest("how ar", "start_over")
 
 
 def test_typed_control_token_is_text() -> None:

@@ -74,3 +74,37 @@ def test_the_tape_has_a_greatest_length(registry):
         desk.write(session, [14, 15])
     assert desk.get(session).state.position == 4
     desk.write(session, [14, 15], at=3)
+
+
+class PanicException(BaseException):
+    """As a library written in Rust tells of a panic."""
+
+
+def test_a_panic_ends_its_operation_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it comes from: the caller is told, and the engine goes on."""
+    codec = desk.registry.get("keyboard").text
+    assert codec is not None
+
+    def panic(text: str) -> list[int]:
+        raise PanicException("index out of bounds")
+
+    desk.create(session_id="s")
+    with monkeypatch.context() as patched:
+        patched.setattr(codec, "encode", panic)
+        with pytest.raises(RuntimeError, match="a library panicked: index out of bounds"):
+            desk.write("s", inputs="how are")
+    assert desk.write("s", inputs="how are").state.position == 2
+
+
+def test_an_interrupt_ends_more_than_its_operation(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is meant to end the process is nobody's answer."""
+    codec = desk.registry.get("keyboard").text
+    assert codec is not None
+
+    def interrupt(text: str) -> list[int]:
+        raise KeyboardInterrupt
+
+    desk.create(session_id="s")
+    monkeypatch.setattr(codec, "encode", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        desk.write("s", inputs="how are")

@@ -21,6 +21,8 @@ from tests.transport.stage import reason_of, status_of
 
 GARBAGE = b"\xff\xff"
 MOST_BYTES = 1000
+LOST = grpc.aio.InternalError("Failed to write")
+"""What `context.write` raises when the connection ends under it, by its public name."""
 
 
 def decoded(raw: bytes) -> bytes:
@@ -28,6 +30,10 @@ def decoded(raw: bytes) -> bytes:
     if raw == GARBAGE:
         raise DecodeError("no message")
     return raw
+
+
+class PanicException(BaseException):
+    """As a library written in Rust tells of a panic."""
 
 
 class Echo:
@@ -39,9 +45,14 @@ class Echo:
     async def one(self, request: bytes, context: Any) -> bytes:
         if request == b"fail":
             raise TapeFull("full")
+        if request == b"panic":
+            raise PanicException("index out of bounds")
         if request == b"wait":
             self.waiting.set()
             await asyncio.Event().wait()
+        if request == b"lost":
+            self.waiting.set()
+            raise LOST
         if request == b"code":
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
         return request
@@ -134,6 +145,15 @@ async def test_answers_pass_and_failures_become_statuses(kind: str) -> None:
     assert counted == {"OK": 1, "OUT_OF_RANGE": 1, "PERMISSION_DENIED": 1}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_panic_of_a_library_is_answered(kind: str) -> None:
+    """It is no `Exception`, and gRPC would leave the call without an end."""
+    async with echoing() as on:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await asyncio.wait_for(answer(on.channel, kind, b"panic"), 10)
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+
+
 @pytest.mark.parametrize("kind", ["UnaryUnary", "UnaryStream", "StreamWriting"])
 async def test_a_call_that_its_caller_left_is_counted_as_cancelled(kind: str) -> None:
     """And is over for the departure, too."""
@@ -144,6 +164,21 @@ async def test_a_call_that_its_caller_left_is_counted_as_cancelled(kind: str) ->
         assert await on.departure.finished(10)
         labels = {"method": f"gatehouse.Echo/{kind}", "code": "CANCELLED"}
         assert on.metrics.registry.get_sample_value("gatehouse_requests_total", labels) == 1
+
+
+async def test_a_connection_that_ends_while_it_is_written_to_is_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """gRPC fails the write, sometimes before it tells that the caller has left: the call counts as cancelled, and
+    nothing is logged.
+    """
+    async with echoing() as on:
+        calling = asyncio.create_task(answer(on.channel, "StreamWriting", b"lost"))
+        await on.echo.waiting.wait()
+        assert await on.departure.finished(10)
+        calling.cancel()
+    assert requests(on.metrics) == {"CANCELLED": 1}
+    assert caplog.records == []
 
 
 def unreadable(metrics: Metrics) -> dict[str, float]:

@@ -11,7 +11,7 @@ import torch
 from gatehouse_server.app.arithmetic import choose_arithmetic, prepare_device
 from gatehouse_server.app.failure import CannotStartError
 from gatehouse_server.app.heap import return_free_memory
-from gatehouse_server.errors import ModelFolderError
+from gatehouse_server.errors import ModelFolderError, printable
 from gatehouse_server.models.finding import EMBEDDED, find_folders
 from gatehouse_server.models.folder import load_folder
 from gatehouse_server.models.model import LoadedModel
@@ -84,7 +84,7 @@ def tell_change(change: ModelChange) -> None:
 
 def _tell(outcome: LoadedModel | FailedModel) -> None:
     if isinstance(outcome, FailedModel):
-        _log.error("model failed", model=outcome.key, path=str(outcome.path), problem=outcome.problem)
+        _log.error("model failed", model=outcome.key, path=printable(outcome.path), problem=outcome.problem)
     else:
         _log.info(
             "model loaded",

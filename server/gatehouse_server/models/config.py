@@ -112,6 +112,8 @@ def parse_config(content: bytes) -> ModelConfig:
         return ModelConfig.model_validate_json(content)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from error
+    except Exception as error:  # of a cell that is somebody's own, anything
+        raise ConfigError(f"cannot be checked ({type(error).__name__}: {error})") from error
 
 
 def _check_input(config: ModelConfig) -> None:

@@ -1,12 +1,10 @@
 """Loading a model folder: every file checked, every dimension compared, every defect told in one line."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
-from tokenizers import Tokenizer
 
 from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.config import ConfigError, ModelConfig, parse_config
@@ -15,14 +13,14 @@ from gatehouse_server.models.fingerprint import fingerprint
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.output_text import OutputText
 from gatehouse_server.models.parts import Part, expected_shapes, joint_table, network_specs, parameters_of
-from gatehouse_server.models.sections import TokenInput
-from gatehouse_server.models.text import TextCodec
+from gatehouse_server.models.text_files import output_text, text_codec
 from gatehouse_server.models.weights import WeightsError, match_weights, read_weights
 from gatehouse_server.network.arithmetic import FLOAT32, Arithmetic
 from gatehouse_server.network.network import DEFAULT_FOLD_LIMIT_BYTES, Network
 from gatehouse_server.network.recording import NotRecordableError
 from gatehouse_server.network.spec import NetworkSpec
 from gatehouse_server.network.transducer import Transducer
+from gatehouse_server.panics import as_defect
 
 __all__ = ["DEFAULT_FOLD_LIMIT_BYTES", "ModelFolderError", "load_folder"]
 
@@ -42,11 +40,31 @@ def load_folder(
     Everything is read once, so that the fingerprint is that of what was loaded. Raises `ModelFolderError` on
     any defect: something missing, unreadable, inconsistent, truncated, or of another kind than it should be.
     """
+    try:
+        return _loaded(path, device, fold_limit_bytes, arithmetic, clock)
+    except ModelFolderError:
+        raise
+    except BaseException as failure:  # of a cell or a library, anything: a folder harms no model but its own
+        error = as_defect(failure)
+        raise ModelFolderError(
+            path,
+            f"cannot be loaded ({type(error).__name__}: {error})",
+            "correct config.json, save the other files again, or mend its cell",
+        ) from error
+
+
+def _loaded(
+    path: Path,
+    device: str,
+    fold_limit_bytes: int,
+    arithmetic: Arithmetic,
+    clock: Callable[[], float],
+) -> LoadedModel:
     started = clock()
     contents = read_files(path)
     config = _config(path, contents)
-    text = _text(path, config, contents)
-    output = _output_text(path, config, contents)
+    text = text_codec(path, config, contents)
+    output = output_text(path, config, contents)
     specs = network_specs(config)
     try:
         parameters = match_weights(read_weights(contents["model.safetensors"]), expected_shapes(specs))
@@ -61,15 +79,16 @@ def load_folder(
 
     try:
         networks = {part: build(part, spec) for part, spec in specs.items()}
+        for network in networks.values():
+            _record(path, network)
     except Exception as error:  # of a cell that is somebody's own, anything
         raise ModelFolderError(
             path,
             f"the network could not be built on {device} ({type(error).__name__}: {error})",
-            "correct config.json, or choose a device with room for it",
+            "correct config.json, or choose a device with room for it; or mend its cell",
         ) from error
-    for network in networks.values():
-        _record(path, network)
     return LoadedModel(
+        path=path,
         config=config,
         network=next(iter(networks.values())),
         text=text,
@@ -129,131 +148,3 @@ def _config(path: Path, contents: dict[str, bytes]) -> ModelConfig:
                 "rename the folder or correct config.json",
             )
     return config
-
-
-def _text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> TextCodec | None:
-    if not isinstance(config.input, TokenInput):
-        extra = sorted(contents.keys() & {"tokenizer.json", "display.json", "blocked.txt"})
-        if extra:
-            raise ModelFolderError(
-                path / extra[0],
-                "has no meaning for a model that takes features",
-                "remove it or correct input.kind",
-            )
-        return None
-    tokenizer = _tokenizer(path, "tokenizer.json", contents)
-    _check_vocabulary(
-        path / "tokenizer.json", tokenizer, config.input.vocabulary_size, "input.vocabulary_size"
-    )
-    _check_unknown_token(path / "tokenizer.json", tokenizer)
-    try:
-        return TextCodec(
-            tokenizer,
-            unknown_token=config.input.unknown_token,
-            start_token=config.input.start_token,
-            end_token=config.input.end_token,
-            display=_display(path, contents),
-            blocked=_blocked(path, contents),
-        )
-    except ValueError as error:
-        raise ModelFolderError(
-            path / "config.json", f"input.{error}", "name a token that tokenizer.json has"
-        ) from error
-
-
-def _output_text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> OutputText | None:
-    name = "output_tokenizer.json"
-    if config.decoder is None:
-        if name in contents:
-            raise ModelFolderError(
-                path / name,
-                f"has no meaning for a model of task {config.task}",
-                "remove it or correct config.json",
-            )
-        return None
-    tokenizer, written = _tokenizer(path, name, contents), config.decoder.input
-    _check_vocabulary(path / name, tokenizer, written.vocabulary_size, "decoder.input.vocabulary_size")
-    try:
-        return OutputText(
-            tokenizer,
-            start_token=written.start_token,
-            end_token=written.end_token,
-            unknown_token=written.unknown_token,
-        )
-    except ValueError as error:
-        raise ModelFolderError(
-            path / "config.json", f"decoder.input.{error}", f"name a token that {name} has"
-        ) from error
-
-
-def _tokenizer(path: Path, name: str, contents: dict[str, bytes]) -> Tokenizer:
-    if name not in contents:
-        raise ModelFolderError(
-            path, f"{name} is missing", "save the tokenizer with tokenizers.Tokenizer.save(path)"
-        )
-    try:
-        return Tokenizer.from_buffer(contents[name])
-    except Exception as error:  # the library raises nothing more precise
-        raise ModelFolderError(
-            path / name, f"cannot be read ({error})", "save it again with tokenizers.Tokenizer.save(path)"
-        ) from error
-
-
-def _check_vocabulary(path: Path, tokenizer: Tokenizer, expected: int, key: str) -> None:
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    if len(vocabulary) != expected:
-        raise ModelFolderError(
-            path,
-            f"expected {expected} tokens as {key}, got {len(vocabulary)}",
-            "use the tokenizer that the model was trained with, or correct config.json",
-        )
-    if max(vocabulary.values()) != len(vocabulary) - 1:
-        raise ModelFolderError(
-            path,
-            f"expected ids from 0 to {len(vocabulary) - 1} without a gap, got {max(vocabulary.values())}",
-            "number the tokens without gaps",
-        )
-
-
-def _check_unknown_token(path: Path, tokenizer: Tokenizer) -> None:
-    # A word-level tokenizer without its unknown token fails at the first unknown word, in the middle of
-    # serving.
-    unknown = getattr(tokenizer.model, "unk_token", None)
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    if unknown is not None and unknown not in vocabulary and type(tokenizer.model).__name__ == "WordLevel":
-        raise ModelFolderError(
-            path,
-            f"its unknown token {unknown!r} is not in its vocabulary",
-            "add the token or name another one",
-        )
-
-
-def _display(path: Path, contents: dict[str, bytes]) -> dict[str, str]:
-    content = contents.get("display.json")
-    if content is None:
-        return {}
-    remedy = 'write it as {"lower-case word": "Display Form"}'
-    try:
-        display = json.loads(content)
-    except ValueError as error:
-        raise ModelFolderError(path / "display.json", f"is not valid JSON ({error})", remedy) from error
-    except RecursionError as error:
-        raise ModelFolderError(path / "display.json", "is nested too deeply", remedy) from error
-    if not isinstance(display, dict):
-        raise ModelFolderError(
-            path / "display.json", f"expected an object, got {type(display).__name__}", remedy
-        )
-    for word, form in display.items():
-        if not isinstance(form, str) or not form.strip():
-            raise ModelFolderError(
-                path / "display.json", f"{word}: expected a display form, got {json.dumps(form)}", remedy
-            )
-    return display
-
-
-def _blocked(path: Path, contents: dict[str, bytes]) -> list[str]:
-    try:
-        lines = contents.get("blocked.txt", b"").decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ModelFolderError(path / "blocked.txt", f"is not UTF-8 ({error})", "save it as UTF-8") from error
-    return [line.strip() for line in lines if line.strip()]

@@ -1,6 +1,7 @@
 """A model that has been loaded: what it computes with and what is known about it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from gatehouse_server.models.config import ModelConfig
 from gatehouse_server.models.output_text import OutputText
@@ -16,11 +17,12 @@ class LoadedModel:
     """A model ready to serve. Immutable but for the scratch memory of `network`, which one thread at a time
     may use.
 
-    `fingerprint` is the SHA-256 of the content (see `fingerprint`); `memory_bytes` is what weights and tables
-    hold. `text` is None for models that take feature vectors. Of a transducer, `network` is the encoder, and
-    `transducer` both; `output_text` tells what it writes.
+    `path` is the folder that it was loaded from. `fingerprint` is the SHA-256 of the content (see `fingerprint`);
+    `memory_bytes` is what weights and tables hold. `text` is None for models that take feature vectors. Of a
+    transducer, `network` is the encoder, and `transducer` both; `output_text` tells what it writes.
     """
 
+    path: Path
     config: ModelConfig
     network: Network
     text: TextCodec | None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from gatehouse_server.errors import ModelFailed, ModelFolderError, ModelNotFound
+from gatehouse_server.errors import ModelFailed, ModelFolderError, ModelNotFound, printable
 from gatehouse_server.models.finding import EMBEDDED, FoundFolder, find_folders
 from gatehouse_server.models.folder import DEFAULT_FOLD_LIMIT_BYTES, load_folder
 from gatehouse_server.models.model import LoadedModel
@@ -119,7 +119,7 @@ class Registry:
         if failures:
             raise ModelFailed(
                 f"model {key} could not be loaded: {failures[-1].problem}",
-                metadata={"model": key, "path": str(failures[-1].path)},
+                metadata={"model": key, "path": printable(failures[-1].path)},
             )
         available = ", ".join(content.models) or "none"
         raise ModelNotFound(

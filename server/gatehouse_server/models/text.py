@@ -1,6 +1,7 @@
 """What a model with a tokenizer makes of text, in both directions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from tokenizers import Tokenizer
 
@@ -11,6 +12,7 @@ from gatehouse_server.models.sections import SentenceEnd
 from gatehouse_server.models.typed import TypedText, split_typed
 from gatehouse_server.models.vocabulary import Ids, Vocabulary
 from gatehouse_server.models.window import Alignment, align_window
+from gatehouse_server.panics import as_defect
 
 
 class TextCodec:
@@ -77,7 +79,7 @@ class TextCodec:
 
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`, without special tokens. Raises `InvalidInput` for text that is not
-        Unicode.
+        Unicode, or that the tokenizer fails at.
         """
         return self.encode_many([text])[0]
 
@@ -85,22 +87,18 @@ class TextCodec:
         """The token ids of each text, several at once (on the tokenizer's own threads, unless it is told
         otherwise).
 
-        Raises `InvalidInput` when any of them is not Unicode.
+        Raises `InvalidInput` when any of them is not Unicode, or the tokenizer fails at it.
         """
-        try:
+        with _refusing():
             encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        except (UnicodeEncodeError, TypeError) as error:
-            raise _not_encodable(error) from error
         return [encoding.ids for encoding in encodings]
 
     def encode_with_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """The token ids of each text, and where each token stands in it: its first character and the one after its
         last. Otherwise as `encode_many`.
         """
-        try:
+        with _refusing():
             encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        except (UnicodeEncodeError, TypeError) as error:
-            raise _not_encodable(error) from error
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def surface(self, token_id: int) -> str:
@@ -111,14 +109,13 @@ class TextCodec:
         """The ids, ascending, of the words that may be suggested and begin with `prefix`, compared without
         case.
         """
-        return self.vocabulary.completions(prefix)
+        with _refusing():
+            return self.vocabulary.completions(prefix)
 
     def split_for_suggest(self, text: str, sentence_end: SentenceEnd) -> TypedText:
-        """Take the text before a cursor apart. Raises `InvalidInput` for text that is not Unicode."""
-        try:
+        """Take the text before a cursor apart. Raises `InvalidInput` as `encode` does."""
+        with _refusing():
             return split_typed(self._tokenizer, self.vocabulary, text, sentence_end)
-        except (UnicodeEncodeError, TypeError) as error:
-            raise _not_encodable(error) from error
 
     def suggested(self, word: str, typed: TypedText) -> str:
         """`word`, a display form, in the capitals and with the apostrophe of the text that was typed."""
@@ -146,7 +143,8 @@ class TextCodec:
         """Whether the words of `tape_ids[:length]` may end with `cut_word`; a control token may stand for
         anything.
         """
-        rest = self.vocabulary.fold(cut_word)
+        with _refusing():
+            rest = self.vocabulary.fold(cut_word)
         for index in range(length - 1, -1, -1):
             if tape_ids[index] in self.vocabulary.control_ids:
                 return True
@@ -168,7 +166,18 @@ def _special_id(tokenizer: Tokenizer, role: str, token: str | None) -> int | Non
     return int(number)
 
 
-def _not_encodable(error: Exception) -> InvalidInput:
-    return InvalidInput.of_field(
-        "text", f"expected Unicode text, got what cannot be encoded ({error})", reason="TEXT_NOT_ENCODABLE"
-    )
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Around a tokenizer's work on somebody's text: what the library fails at is refused, and harms nobody else."""
+    try:
+        yield
+    except BaseException as failure:
+        error = as_defect(failure)
+        # What the library raises; anything finer is a defect of ours. Only a panic is another error than the failure.
+        if error is failure and type(error) not in (Exception, UnicodeEncodeError, TypeError):
+            raise
+        raise InvalidInput.of_field(
+            "text",
+            f"expected Unicode text that the model's tokenizer takes, got what cannot be encoded ({error})",
+            reason="TEXT_NOT_ENCODABLE",
+        ) from error

@@ -34,7 +34,7 @@ def read_weights(content: bytes) -> dict[str, Tensor]:
     _check_container(content)
     try:
         return safetensors.torch.load(content)
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(
             f"is not readable ({error})", "save it again with safetensors.torch.save_file"
         ) from error

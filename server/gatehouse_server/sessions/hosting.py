@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import structlog
+
 from gatehouse_server.engine.initial_states import initial_states
 from gatehouse_server.engine.looking import Looker
 from gatehouse_server.engine.observer import Observer
@@ -15,14 +17,16 @@ from gatehouse_server.engine.online_backend import OnlineBackend
 from gatehouse_server.engine.policy import OnlineBatching
 from gatehouse_server.engine.rows import RowPool
 from gatehouse_server.engine.torch_online import TorchOnlineBackend
-from gatehouse_server.errors import InvalidInput, ModelNotLoaded
+from gatehouse_server.errors import InvalidInput, ModelFolderError, ModelNotLoaded, printable
 from gatehouse_server.models.model import LoadedModel
-from gatehouse_server.models.registry import Registry
+from gatehouse_server.models.registry import FailedModel, Registry
 from gatehouse_server.network.network import Network
 from gatehouse_server.sessions.hosted_model import HostedModel
 from gatehouse_server.sessions.limits import SessionLimits
 
 DEFAULT_SUGGESTING_MODEL = "keyboard"
+
+_log = structlog.get_logger(__name__)
 
 
 class MakeBackend(Protocol):
@@ -34,7 +38,10 @@ class MakeBackend(Protocol):
 
 
 class Hosts:
-    """All models of a registry that can run online. Used by the engine thread, but for `make` and iterating."""
+    """All models of a registry that can run online. Used by the engine thread, but for `make` and iterating.
+
+    One on which no session can run, as when its table finds no room, is failed in the registry; the others are hosted.
+    """
 
     def __init__(
         self,
@@ -53,8 +60,12 @@ class Hosts:
         self._hosted: dict[str, HostedModel] = {}
         self._leaving: dict[str, tuple[LoadedModel, HostedModel]] = {}
         for model in registry.models:
-            if model.online:
+            if not model.online:
+                continue
+            try:
                 self._hosted[model.key] = self.make(model)
+            except ModelFolderError as error:
+                self._fail(model, str(error))
         # Replaced as a whole: it is gone through on other threads, too.
         self._all: tuple[HostedModel, ...] = ()
         self._note_all()
@@ -63,15 +74,32 @@ class Hosts:
         return iter(self._all)
 
     def make(self, model: LoadedModel) -> HostedModel:
-        """What sessions need to run on a model, which they do not do yet. Takes long; from any thread."""
-        return host(
-            model,
-            limits=self._limits,
-            batching=self._batching,
-            observer=self._observer,
-            clock=self._clock,
-            backend_of=self._backend_of,
-        )
+        """What sessions need to run on a model, which they do not do yet. Takes long; from any thread.
+
+        Raises ModelFolderError when they cannot.
+        """
+        try:
+            return host(
+                model,
+                limits=self._limits,
+                batching=self._batching,
+                observer=self._observer,
+                clock=self._clock,
+                backend_of=self._backend_of,
+            )
+        except Exception as error:  # no room for its table of states, say; of somebody's own cell, anything
+            raise ModelFolderError(
+                model.path,
+                f"sessions cannot run on it ({type(error).__name__}: {error})",
+                "free memory, or unload another model; or mend its cell",
+            ) from error
+
+    def _fail(self, model: LoadedModel, problem: str) -> None:
+        """Nothing has been done with the model yet: the registry forgets it, but for why it is not served."""
+        self._registry.retire(model.key)
+        self._registry.has_left(model)
+        self._registry.note_failure(FailedModel(key=model.key, path=model.path, problem=problem))
+        _log.error("model failed", model=model.key, path=printable(model.path), problem=problem)
 
     def serve(self, model: LoadedModel, hosted: HostedModel | None) -> bool:
         """From now on new sessions run on a model that can run online; another one under its key is leaving.

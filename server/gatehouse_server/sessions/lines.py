@@ -11,6 +11,7 @@ from gatehouse_server.engine.job import Job
 from gatehouse_server.engine.loop import Answers
 from gatehouse_server.engine.ticket import Ticket
 from gatehouse_server.errors import Draining, StoreUnavailable
+from gatehouse_server.panics import as_defect
 from gatehouse_server.sessions.steps import Step, StoreStep, Wait
 from gatehouse_server.sessions.work import Work
 from gatehouse_server.stores.port import StoreFailure
@@ -147,8 +148,8 @@ class Lines:
             step = running.send(value) if failure is None else running.throw(failure)
         except StopIteration as finished:
             self._settle(line, finished.value)
-        except Exception as error:
-            self._settle(line, error)
+        except BaseException as failure:
+            self._settle(line, as_defect(failure))
         else:
             if isinstance(step, Job):
                 line.job = step

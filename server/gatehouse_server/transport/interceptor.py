@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
+from gatehouse_server.panics import as_defect
 from gatehouse_server.telemetry.call_trace import CallTrace, Traces, set_current_trace
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
 from gatehouse_server.transport.departure import Departure
 from gatehouse_server.transport.receiving import Receiving
-from gatehouse_server.transport.status import abort_with, code_name, end_trace, ended_by
+from gatehouse_server.transport.status import CALL_OVER, abort_with, code_name, end_trace, ended_by
 
 _OURS = "gatehouse."
 
@@ -97,13 +98,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     request = await receiving.only(context)
                 with self._open(method):
                     return await behaviour(request, context)
-            except asyncio.CancelledError:
+            except CALL_OVER as error:
                 cancelled = True
-                raise
+                raise asyncio.CancelledError from error  # of a write that failed gRPC would log a traceback
             except grpc.aio.AbortError:
                 raise
-            except Exception as error:
-                await abort_with(context, error)
+            except BaseException as failure:
+                await abort_with(context, as_defect(failure))
             finally:
                 self._count(method, context, began, cancelled)
 
@@ -124,8 +125,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise
             except grpc.aio.AbortError:
                 raise
-            except Exception as error:
-                await abort_with(context, error)
+            except BaseException as failure:
+                await abort_with(context, as_defect(failure))
             finally:
                 self._count(method, context, began, cancelled)
 

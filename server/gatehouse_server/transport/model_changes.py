@@ -17,7 +17,7 @@ from gatehouse_server.errors import (
     ModelNotFound,
     ModelRequired,
 )
-from gatehouse_server.models.finding import FoundFolder
+from gatehouse_server.models.finding import FoundFolder, is_gone
 from gatehouse_server.models.model import LoadedModel
 from gatehouse_server.models.registry import FailedModel, Registry
 from gatehouse_server.network.network import Network
@@ -95,6 +95,16 @@ class ModelChanges:
     async def reload(self) -> list[ModelChange]:
         """Serves what the folders hold now. Raises ModelFolderError when they cannot be looked at."""
         return await self._alone(self._reload())
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a change has not come to its end."""
+        return bool(self._under_way)
+
+    def close(self) -> None:
+        """The process ends: nothing is tidied any more."""
+        if self._tidying is not None:
+            self._tidying.cancel()
 
     def sessions_left(self, model: LoadedModel) -> None:
         """No session needs a leaving model any more."""
@@ -219,15 +229,16 @@ class ModelChanges:
         found = await asyncio.to_thread(self._loading.find)
         folders: dict[str, FoundFolder] = {folder.key: folder for folder in found}
         for key, path in list(self._by_hand.items()):
-            if await asyncio.to_thread(path.is_dir):
+            if await asyncio.to_thread(is_gone, path):
+                del self._by_hand[key]
+            else:
                 name, _, version = key.partition("@")
                 folders[key] = FoundFolder(name=name, version=version, path=path)
-            else:
-                del self._by_hand[key]
         changes = [await self._serve_folder(folder, failing=False) for folder in folders.values()]
         known = dict.fromkeys([*self._keys(), *(failure.key for failure in self._registry.failed)])
+        unseen = {folder.name for folder in folders.values() if folder.unreadable}
         for key in known:
-            if key in folders:
+            if key in folders or key.partition("@")[0] in unseen:  # nobody knows that it is gone
                 continue
             why = self._why_required(key)
             if why and key in self._keys():

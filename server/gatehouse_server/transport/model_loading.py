@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.models.files import read_files
 from gatehouse_server.models.finding import FoundFolder
 from gatehouse_server.models.fingerprint import fingerprint
@@ -34,13 +33,4 @@ class Loading:
     def load_and_host(self, path: Path) -> tuple[LoadedModel, HostedModel | None]:
         """A folder's model, and what its sessions run on if it can have any. Raises ModelFolderError."""
         model = self.load(path)
-        try:
-            return model, self.make_hosted(model) if model.online else None
-        except (
-            Exception
-        ) as error:  # such as no room for its table of states; of somebody's own cell, anything
-            raise ModelFolderError(
-                path,
-                f"sessions cannot run on it ({type(error).__name__}: {error})",
-                "free memory, or unload another model; or mend its cell",
-            ) from error
+        return model, self.make_hosted(model) if model.online else None

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import NoReturn, Protocol
 
 import grpc
+import grpc.aio
 import structlog
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -49,6 +50,11 @@ CODES: Mapping[type[GatehouseError], grpc.StatusCode] = MappingProxyType(
 
 CODE_NAMES = tuple(code.name for code in grpc.StatusCode)
 """Every code that a metric's label can have."""
+
+CALL_OVER = (asyncio.CancelledError, grpc.aio.InternalError)
+"""How a handler hears that its call is over: gRPC cancels it, or, sooner, a write of it fails since the connection has
+ended.
+"""
 
 # What OpenTelemetry's conventions hold to be the server's errors; with other codes the caller did wrong, or left.
 _FAULTS = frozenset(
