@@ -9,11 +9,14 @@ from gatehouse_server.stores.port import SessionStore, StoreFailure
 
 
 class FlakyStore:
-    """Passes everything on to the store that `open_store` opens, unless it is `down` or to lose answers."""
+    """Passes everything on to the store that `open_store` opens, unless it is `down`, `full` (writes fail alone) or
+    to lose answers.
+    """
 
     def __init__(self, open_store: Callable[[], SessionStore]) -> None:
         self._open_store = open_store
         self.down = False
+        self.full = False
         self.loses_answers = False
 
     def open(self) -> Any:
@@ -29,6 +32,8 @@ class FlakyStore:
         def call(*arguments: Any, **named: Any) -> Any:
             if self.down:
                 raise StoreFailure("the store is down")
+            if self.full and name in ("apply", "probe"):
+                raise StoreFailure("the store is full")
             result = attribute(*arguments, **named)
             if self.loses_answers:
                 raise StoreFailure("the answer was lost")

@@ -153,6 +153,43 @@ def test_a_sync_write_whose_fate_is_unknown_is_looked_up(registry, flaky):
 
 
 @pytest.mark.parametrize(
+    ("durability", "operation", "problem"),
+    [
+        ("sync", make_write("session", [14]), "writes wait until it does"),
+        ("async", CreateSession(model="keyboard"), "writes are refused until it does"),
+        ("async", ForkSession(session_id="session"), "writes are refused until it does"),
+        ("async", DeleteSession(session_id="session"), "writes are refused until it does"),
+    ],
+    ids=["sync write", "create", "fork", "delete"],
+)
+def test_a_store_that_hangs_is_seen_while_somebody_waits_for_it(
+    registry, flaky, durability, operation, problem
+):
+    """It never says that it fails; how long the oldest operation has been waiting tells, until it is answered."""
+    desk = Desk(registry, limits=LIMITS, open_store=flaky.open, durability=durability)
+    desk.create(session_id="session")
+    desk.store()
+    desk.tick()
+    assert desk.counts.last_gauges.unsaved_sessions == 0
+    (ticket,) = desk.send(operation)
+    desk.tick()
+    desk.now += 6
+    desk.tick()
+    assert (desk.counts.last_gauges.unsaved_sessions, desk.counts.last_gauges.lag_seconds) == (1, 6)
+    assert desk.lane.store_warning() == "has not taken anything for 6 s"
+    assert desk.lane.store_problem() is None
+    desk.now += 55
+    desk.tick()
+    assert problem in desk.lane.store_problem()
+    (outcome,) = desk.settle([ticket])
+    assert not isinstance(outcome, Exception)
+    desk.store()  # also that the session was used
+    desk.tick()
+    assert (desk.counts.last_gauges.unsaved_sessions, desk.counts.last_gauges.lag_seconds) == (0, 0)
+    assert (desk.lane.store_problem(), desk.lane.store_warning()) == (None, None)
+
+
+@pytest.mark.parametrize(
     "operation",
     [
         CreateSession(model="keyboard", request_id="r"),

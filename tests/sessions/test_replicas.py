@@ -19,6 +19,8 @@ from gatehouse_server.stores.redis import RedisStore
 
 from tests.sessions.desk import Desk
 from tests.sessions.flaky import FlakyStore
+from tests.sessions.generating import generate
+from tests.sessions.generating import request as what_follows
 from tests.sessions.keeping import LIMITS, under
 from tests.stores.redis_server import RedisServer
 
@@ -234,6 +236,23 @@ def test_a_copy_is_of_the_session_as_it_is_now(replicas, kind):
     assert (copy.view if kind is ExportSession else copy).state.position == 3
 
 
+def test_a_generation_goes_on_from_the_session_as_it_is_now(replicas):
+    """A server that another one took the session from, or ended it, does not go on from what it remembers."""
+    one, two = replicas
+    session = one.create().session_id
+    one.write(session, [14, 15])
+    one.store()
+    two.write(session, [20, 21, 22])
+    two.store()
+    there, here = (generate(desk, what_follows(session_id=session, max_steps=4)) for desk in (two, one))
+    assert here.steps[0][0].position == 5
+    assert here.tokens() == there.tokens()
+    two.one(DeleteSession(session_id=session))
+    with pytest.raises(SessionNotFound) as caught:
+        generate(one, what_follows(session_id=session))
+    assert caught.value.reason == "SESSION_DELETED"
+
+
 def test_a_look_at_a_session_tells_what_another_server_made_of_it(replicas):
     """A server that has lost it without knowing looks at the store; one that has it knows more than that."""
     one, two = replicas
@@ -269,5 +288,6 @@ def test_a_session_in_memory_can_be_seen_while_the_store_is_down(registry, redis
     flaky.down = True
     assert desk.one(ExportSession(session_id=session)).view.state.position == 1
     assert desk.get(session).state.position == 1
+    assert generate(desk, what_follows(session_id=session, max_steps=1)).steps[0][0].position == 1
     flaky.down = False
     desk.leave()

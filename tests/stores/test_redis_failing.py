@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatehouse_server.stores.port import Change, StoredSession, StoreFailure, Summary
+from gatehouse_server.stores.port import Change, StoredSession, StoreFailure, Summary, Tombstone
 from gatehouse_server.stores.redis import RedisStore
 
 from tests.stores.dropping_proxy import DroppingProxy
@@ -239,6 +239,38 @@ def test_a_full_redis_refuses_changes_whole(open_redis: OpenRedis, raw_redis: An
     assert isinstance(store.look(["a"])[0], Summary)
     raw_redis.config_set("maxmemory", "0")
     assert content(store)[1] == PARTS
+
+
+def test_a_full_redis_lets_go_of_sessions(open_redis: OpenRedis, raw_redis: Any) -> None:
+    """Removal and expiry, which make the room that is missing, go on; a probe tells that there is none."""
+    store = open_redis()
+    create(store, "kept", "a")
+    create(store, "due", expires_unix_seconds=1.0)
+    store.probe()
+    raw_redis.config_set("maxmemory", "1mb")
+    with pytest.raises(StoreFailure, match="is full"):
+        store.probe()
+    store.remove("a", DELETED)
+    assert store.expire(2.0, 9) == 1
+    assert store.look(["a", "due"]) == [DELETED, Tombstone(why="SESSION_EXPIRED")]
+    assert store.count() == 1
+    raw_redis.config_set("maxmemory", "0")
+    store.probe()
+    assert open_redis().count() == 1
+
+
+def test_a_full_redis_is_read_after_a_lost_reply(
+    open_redis: OpenRedis, dropping_proxy: DroppingProxy, raw_redis: Any
+) -> None:
+    """Nor does it keep the store from saying that what it gave up must not happen any more."""
+    store = open_redis(dropping_proxy.url)
+    create(store, "a", "b")
+    dropping_proxy.lose_reply()
+    with pytest.raises(StoreFailure):
+        store.remove("a", DELETED)
+    raw_redis.config_set("maxmemory", "1mb")
+    assert store.look(["a"]) == [DELETED]
+    assert isinstance(store.remove("b", DELETED), Summary)
 
 
 def test_a_damaged_record_is_told_by_its_name(open_redis: OpenRedis, raw_redis: Any) -> None:

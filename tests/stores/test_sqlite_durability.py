@@ -110,8 +110,15 @@ print("failed:", failure)
 found = store.look(["a", "b", f"new {revision}"])
 assert [found[0].revision, found[1].revision, found[2]] == [revision, revision, None], found
 assert store.count() == 2 + revision
+try:
+    for _ in range(100):
+        store.probe()
+    raise SystemExit("probes say that there is room")
+except StoreFailure:
+    pass
 whole = content(store)
 cure()
+store.probe()
 print("cured after", revision)
 answers = store.apply([*changes, creation(f"new {revision}")])
 assert [each.revision for each in answers] == [revision + 1, revision + 1, 1]
@@ -142,7 +149,9 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path
 
 
 def test_a_full_disk_is_a_failure_and_goes_by(small: tuple[Path, str], child) -> None:
-    """The batch that does not fit changes nothing; once there is space the same one is applied, without a restart."""
+    """The batch that does not fit changes nothing, and probes fail; with space the same one is applied, without a
+    restart.
+    """
     folder, way = small
     process = child(FULL_DISK, folder / "sessions.db", way)
     answer, _ = process.communicate(timeout=50)

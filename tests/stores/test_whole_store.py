@@ -109,6 +109,7 @@ def test_a_closed_store_fails_with_one_line_and_closes_again(store: SessionStore
         lambda: store.remove("a", DELETED),
         lambda: store.after("", 1),
         lambda: store.expire(0.0, 1),
+        store.probe,
         store.scrub,
     ]
     for call in calls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 
 from gatehouse_server.sessions.changes import Draft
@@ -11,7 +12,7 @@ from gatehouse_server.sessions.changes import Draft
 
 class Backlog:
     """Used by the engine thread. A session is noted, then under way to the store; what does not get there is kept
-    aside until all that went with it has an answer, and noted again.
+    aside until all that went with it has an answer, and noted again. What somebody waits for goes there by itself.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -19,13 +20,14 @@ class Backlog:
         self._noted: OrderedDict[str, float] = OrderedDict()
         self._under_way: OrderedDict[str, tuple[float, Draft]] = OrderedDict()
         self._not_stored: list[tuple[str, float]] = []
+        self._awaited: dict[object, float] = {}
 
     @property
     def sessions(self) -> int:
         """How many sessions have something that the store does not have; one that changed while it was being stored
-        counts twice.
+        counts twice. Those that begin or end, and wait for the store with it, count too.
         """
-        return len(self._noted) + len(self._under_way)
+        return len(self._noted) + len(self._under_way) + len(self._awaited)
 
     @property
     def lag_seconds(self) -> float:
@@ -34,9 +36,10 @@ class Backlog:
         for since_seconds, _ in self._under_way.values():
             oldest_seconds = min(oldest_seconds, since_seconds)
             break
-        for since_seconds in self._noted.values():
-            oldest_seconds = min(oldest_seconds, since_seconds)
-            break
+        for waits in (self._noted, self._awaited):
+            for since_seconds in waits.values():
+                oldest_seconds = min(oldest_seconds, since_seconds)
+                break
         return max(0.0, self._clock() - oldest_seconds)
 
     @property
@@ -61,6 +64,16 @@ class Backlog:
         """The session has something that the store does not have."""
         if session_id not in self._noted:
             self._noted[session_id] = self._clock()
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """While an operation waits for the store to take its change, or to say that it does not."""
+        wait = object()
+        self._awaited[wait] = self._clock()
+        try:
+            yield
+        finally:
+            del self._awaited[wait]
 
     def forget(self, session_id: str) -> None:
         """What was noted of the session needs no storing any more."""

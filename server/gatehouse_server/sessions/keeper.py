@@ -61,7 +61,6 @@ class Keeper:
         if worker is not None:
             sweeper = Sweeper(
                 worker=worker,
-                keeping=keeping,
                 lifetimes=lifetimes,
                 health=health,
                 observer=observer,
@@ -118,7 +117,7 @@ class Keeper:
         return self._backlog.lag_seconds
 
     def problem(self) -> str | None:
-        """Why writes are refused. From any thread."""
+        """Why writes are refused, or not answered. From any thread."""
         return self._health.problem()
 
     def warning(self) -> str | None:

@@ -214,7 +214,7 @@ class SessionLane:
         return self._keeper.durability
 
     def store_problem(self) -> str | None:
-        """Why the state store keeps writes from being taken. From any thread."""
+        """Why the state store keeps writes from being taken, or answered. From any thread."""
         return self._keeper.problem()
 
     def store_warning(self) -> str | None:

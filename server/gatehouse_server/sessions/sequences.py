@@ -87,14 +87,12 @@ class Sequences:
             if operation.session_id is None:
                 assert operation.model is not None, "the transport refuses a request with neither"
                 return (yield from self._begin(self._hosts.get(operation.model), None, operation, work))
-            session = yield from self._reception.present(operation.session_id)
+            session = yield from self._session(operation.session_id, advances=operation.advance)
             if operation.model not in (None, session.model.key, session.model.name):
                 raise ModelMismatch(
                     f"session {session.session_id!r} runs on {session.model.key}, not on {operation.model}. "
                     "Use another session, or leave the model out"
                 )
-            if operation.advance and self._keeper.shared:
-                session = yield from self._reception.afresh(session)
             return (yield from self._begin(session.model, session, operation, work))
         finally:
             self._promised -= operation.count
@@ -118,6 +116,13 @@ class Sequences:
         self.untold = True
         return SequenceClosed()
         yield  # makes this an operation like the others
+
+    def _session(self, session_id: str, *, advances: bool) -> Running[Session]:
+        """The session as it is now. If it is to advance, only by the store's word, since it is written at the end."""
+        if not advances:
+            return (yield from self._reception.current(session_id))
+        session = yield from self._reception.present(session_id)
+        return (yield from self._reception.afresh(session)) if self._keeper.shared else session
 
     def _begin(
         self, model: HostedModel, session: Session | None, operation: OpenSequences, work: Work

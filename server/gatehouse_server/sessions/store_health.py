@@ -11,6 +11,7 @@ _log = structlog.get_logger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.1
 _LAST_RETRY_SECONDS = 2.0
+_SLOW_SECONDS = 5.0
 
 
 class StoreHealth:
@@ -25,8 +26,13 @@ class StoreHealth:
         self._told_lag_seconds = 0.0
         self.retry_seconds = 0.0
 
+    @property
+    def awaits_probe(self) -> bool:
+        """Whether the store failed and nothing waits to be stored, which would tell when it works again."""
+        return self._failure is not None and not self.retry_seconds
+
     def works(self) -> None:
-        """The store did something."""
+        """The store took something."""
         if self._failure is not None:
             _log.info("the state store works again", unsaved_sessions=self._backlog.sessions)
         self.retry_seconds = 0.0
@@ -52,16 +58,21 @@ class StoreHealth:
         self._told_lag_seconds = self._backlog.lag_seconds
 
     def problem(self) -> str | None:
-        """Why writes are refused."""
+        """Why writes are refused, or not answered."""
         failure = self._failure
         if self._keeping.durability == "sync" and failure is not None:
             return f"fails, and writes are refused until it works: {failure}"
         lag_seconds = self._told_lag_seconds
-        if self._keeping.durability == "async" and lag_seconds > self._keeping.max_lag_seconds:
-            return f"has not taken anything for {lag_seconds:.0f} s; writes are refused until it does"
+        if lag_seconds > self._keeping.max_lag_seconds:
+            what = "are refused" if self._keeping.durability == "async" else "wait"
+            return f"has not taken anything for {lag_seconds:.0f} s; writes {what} until it does"
         return None
 
     def warning(self) -> str | None:
         """What is wrong with the store, though writes may be taken."""
-        failure = self._failure
-        return None if failure is None else f"fails: {failure}"
+        failure, lag_seconds = self._failure, self._told_lag_seconds
+        if failure is not None:
+            return f"fails: {failure}"
+        if lag_seconds > _SLOW_SECONDS:  # one that hangs never says that it fails
+            return f"has not taken anything for {lag_seconds:.0f} s"
+        return None

@@ -39,7 +39,10 @@ class StoreRecords:
     def create(self, head: Head, parts: Mapping[str, bytes]) -> Running[Stored | Summary]:
         """Stores a session that is new: its books, or the record that stands in its place."""
         draft = self._creation(head, parts)
-        outcome: Summary | None = yield StoreStep(partial(self._worker.apply, draft.change()), changes=True)
+        with self._backlog.awaited():
+            outcome: Summary | None = yield StoreStep(
+                partial(self._worker.apply, draft.change()), changes=True
+            )
         assert outcome is not None, "a creation meets a record or becomes one"
         if not draft.is_of(outcome):
             return outcome
@@ -74,11 +77,12 @@ class StoreRecords:
         """Erases a session, or only that life of it; what stood there before."""
         there: Summary | Tombstone | None = None
         while True:
-            found: Summary | Tombstone | None = yield self._call(
-                "remove",
-                lambda store: store.remove(session_id, tombstone, incarnation=incarnation),
-                changes=True,
-            )
+            with self._backlog.awaited():
+                found: Summary | Tombstone | None = yield self._call(
+                    "remove",
+                    lambda store: store.remove(session_id, tombstone, incarnation=incarnation),
+                    changes=True,
+                )
             if isinstance(found, Summary):
                 self._sweeper.was_removed()
             if not isinstance(there, Summary):

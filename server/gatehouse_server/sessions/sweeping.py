@@ -1,11 +1,12 @@
-"""What the state store is asked to do now and then: let go of what expired, erase it for good, count what there is."""
+"""What the state store is asked to do now and then: let go of what expired, erase it for good, count what there is, and
+take something again after it failed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from gatehouse_server.engine.observer import Happening, Observer
-from gatehouse_server.sessions.keeping import Keeping
 from gatehouse_server.sessions.lifetimes import Lifetimes
 from gatehouse_server.sessions.store_health import StoreHealth
 from gatehouse_server.stores.port import StoreFailure, Summary
@@ -26,19 +27,16 @@ class Sweeper:
         self,
         *,
         worker: StoreWorker,
-        keeping: Keeping,
         lifetimes: Lifetimes,
         health: StoreHealth,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self._worker = worker
-        self._keeping = keeping
         self._lifetimes = lifetimes
         self._health = health
         self._observer = observer
         self._clock = clock
-        self._count_failed = False
         self._erased = False  # whether something was whose content has to be made unreadable yet
         self.due_seconds = clock()
         self.known_sessions = 0
@@ -59,7 +57,10 @@ class Sweeper:
         if self._erased:
             self._erased = False
             self._worker.call("scrub", lambda store: store.scrub(), self._was_scrubbed)
-        self._worker.call("count", lambda store: store.count(), self._was_counted)
+        if self._health.awaits_probe:  # counting only reads, which may work although nothing can be stored
+            self._worker.call("probe", lambda store: store.probe(), self._was_probed)
+        else:
+            self._worker.call("count", lambda store: store.count(), self._was_counted)
 
     def was_made(self) -> None:
         """The store has one more session."""
@@ -85,13 +86,18 @@ class Sweeper:
         self._erased = self._erased or isinstance(outcome, StoreFailure)
 
     def _was_counted(self, outcome: int | StoreFailure) -> None:
-        """Counting also tells whether the store works, when nobody writes."""
+        """Counting also tells when the store fails and nobody writes."""
         if isinstance(outcome, int):
             self.known_sessions = outcome
-            if self._count_failed or self._keeping.durability == "sync":
-                self._health.works()
-            self._count_failed = False
         else:
-            self._health.fails(str(outcome))
-            self._count_failed = True
-            self.due_seconds = self._clock() + _SWEEP_WHILE_FAILING_SECONDS
+            self._fails(outcome)
+
+    def _was_probed(self, outcome: StoreFailure | None) -> None:
+        if outcome is None:
+            self._health.works()
+        else:
+            self._fails(outcome)
+
+    def _fails(self, failure: StoreFailure) -> None:
+        self._health.fails(str(failure))
+        self.due_seconds = self._clock() + _SWEEP_WHILE_FAILING_SECONDS

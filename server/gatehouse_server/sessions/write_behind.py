@@ -94,9 +94,10 @@ class WriteBehind:
         draft = draft_live(session, self._summary(session), keeps_tape=self._keeping.keeps_tapes)
         read_rows([draft])
         try:
-            outcome: Summary | None = yield StoreStep(
-                partial(self._worker.apply, draft.change()), changes=True
-            )
+            with self._backlog.awaited():
+                outcome: Summary | None = yield StoreStep(
+                    partial(self._worker.apply, draft.change()), changes=True
+                )
         except StoreUnavailable as failure:
             self._health.fails(failure.message)
             self._drop(session.session_id, draft.stored)

@@ -123,6 +123,9 @@ class SessionStore(Protocol):
     def count(self) -> int:
         """How many records there are."""
 
+    def probe(self) -> None:
+        """Writes something that means nothing: fails where a change would, for want of room as well."""
+
     def scrub(self) -> None:
         """Makes erased content unreadable in files of the store's own, its log included, as far as it can."""
 

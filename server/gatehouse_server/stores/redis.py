@@ -16,7 +16,7 @@ from gatehouse_server.stores.redis_records import (
     summary_of,
     tombstone_text,
 )
-from gatehouse_server.stores.redis_scripts import AFTER, APPLY, CLAIM, COUNT, EXPIRE, LOOK, REMOVE
+from gatehouse_server.stores.redis_scripts import AFTER, APPLY, CLAIM, COUNT, EXPIRE, LOOK, PROBE, REMOVE
 
 TOMBSTONE_SECONDS = 86_400.0
 MOST_TOMBSTONES = 1_000_000
@@ -141,6 +141,10 @@ class RedisStore:
         """As the port says, at once."""
         (number,) = self._run(COUNT, [(None, ())])
         return int(number)
+
+    def probe(self) -> None:
+        """As the port says, in one round trip."""
+        self._run(PROBE, [(None, (repr(self._clock()),))])
 
     def scrub(self) -> None:
         """Has Redis rewrite its append-only file when something was erased, at most once an hour for all servers on

@@ -15,7 +15,7 @@ from redis.connection import ConnectionPool, parse_url
 from redis.retry import Retry
 
 from gatehouse_server.stores.port import StoreFailure
-from gatehouse_server.stores.redis_scripts import EMPTIED
+from gatehouse_server.stores.redis_scripts import CLOSE_FENCE, EMPTIED
 
 _FENCE_SECONDS = 3_600
 
@@ -104,7 +104,8 @@ class RedisLink:
 
     def _close_fence(self) -> None:
         """What was asked up to now happens before this or never."""
-        self._client.execute_command("SET", f"{self._fence_prefix}:{self._fences}", 1, "EX", _FENCE_SECONDS)
+        fence = f"{self._fence_prefix}:{self._fences}"
+        self._client.execute_command("EVAL", CLOSE_FENCE, 1, fence, _FENCE_SECONDS)
         self._fences += 1
         self._in_doubt = False
 

@@ -6,10 +6,14 @@ late: when its caller has given it up, and has made its fence to say so.
 
 Numbers stay decimal strings and are compared as such: Lua's are doubles, exact below 2^53 only.
 
-Keys, all beginning with the prefix: `meta` a hash (format, store, secret, sessions: how many); `session:ID` a hash (the
-FIELDS, `head`, and each part under `part:NAME`); `ids` all identifiers with score 0, to page through; `expiry` the same
-with the time they end; `tombs` a hash from identifier to tombstone; `burials` those identifiers with the time they were
-buried; `fence:LINK:NUMBER` for an hour, after a connection whose last question had no answer.
+A Redis without room refuses what takes memory, but not in a script that has written before: what has to work then,
+erasing and closing a fence, begins with a command that only takes away.
+
+Keys, all beginning with the prefix: `meta` a hash (format, store, secret, sessions: how many, probed: when somebody
+last tried whether Redis takes anything); `session:ID` a hash (the FIELDS, `head`, and each part under `part:NAME`);
+`ids` all identifiers with score 0, to page through; `expiry` the same with the time they end; `tombs` a hash from
+identifier to tombstone; `burials` those identifiers with the time they were buried; `fence:LINK:NUMBER` for an hour,
+after a connection whose last question had no answer.
 
 Replies are a kind and what belongs to it: `record` the FIELDS, `whole` a whole hash, `tombstone` its text, `nothing`.
 """
@@ -40,9 +44,9 @@ local function standing(id)
   return {{'nothing'}}
 end
 local function erase(id, hash, tombstone, now)
+  redis.call('ZREM', ids, id)
   redis.call('ZADD', burials, now, id)
   redis.call('HSET', tombs, id, tombstone)
-  redis.call('ZREM', ids, id)
   redis.call('ZREM', expiry, id)
   redis.call('HINCRBY', meta, 'sessions', -1)
   redis.call('UNLINK', hash)
@@ -176,6 +180,12 @@ return #due
 
 # ARGV: store.
 COUNT: Final = _PREAMBLE + "return redis.call('ZCARD', ids)"
+
+# ARGV: store, now.
+PROBE: Final = _PREAMBLE + "return redis.call('HSET', meta, 'probed', ARGV[2])"
+
+# KEYS: the fence. ARGV: for how many seconds.
+CLOSE_FENCE: Final = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])"
 
 # KEYS as everywhere, ARGV: format, store, secret. Returns what the meta key holds now, the numbers of sessions in `ids`
 # and in `expiry`, and how many of the keys beside meta there are. Meta is made only where there is nothing at all.

@@ -94,6 +94,10 @@ class SqliteStore:
     def count(self) -> int:
         return self._records
 
+    def probe(self) -> None:
+        with self._transaction() as records:
+            records.probe()
+
     def scrub(self) -> None:
         # Erasing overwrites (secure_delete), but in the log first: what was erased stands in the database, and in
         # older pages of the log, until the log is moved into the database and cut to nothing.

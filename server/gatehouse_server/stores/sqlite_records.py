@@ -14,6 +14,7 @@ _SUMMARY = (
     "session_id, model, owner, incarnation, revision, position, expires_unix_seconds, request_id, size_bytes"
 )
 _RECORD = f"SELECT number, {_SUMMARY} FROM sessions WHERE session_id = ?"
+_PROBE_BYTES = 65_536
 
 
 class Records:
@@ -113,6 +114,11 @@ class Records:
             (number,),
         )
         self.tombstones -= self._cursor.rowcount
+
+    def probe(self) -> None:
+        """Puts as much as a session may take in the place of what was put there before."""
+        # Random, since SQLite writes nothing where the same stands already.
+        self._cursor.execute("INSERT OR REPLACE INTO meta VALUES ('probe', randomblob(?))", (_PROBE_BYTES,))
 
     def _find(self, session_id: str) -> tuple[int, Summary] | None:
         row = self._cursor.execute(_RECORD, (session_id,)).fetchone()

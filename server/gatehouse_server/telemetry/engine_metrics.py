@@ -65,7 +65,7 @@ _OFFLINE_HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
 }
 
 
-_STORE_CALLS = ("apply", "claim", "look", "remove", "list", "expire", "scrub", "count", "wait")
+_STORE_CALLS = ("apply", "claim", "look", "remove", "list", "expire", "scrub", "count", "probe", "wait")
 
 
 class _ModelStatistics:
