@@ -212,6 +212,25 @@ async def test_another_model_within_a_stream_fails_its_documents(registry: Regis
     assert failed == {"b"}
 
 
+@pytest.mark.parametrize("more", [True, False])
+async def test_a_part_with_another_model_fails_its_document_alone(registry: Registry, more: bool) -> None:
+    """Once, whatever follows of it; the documents after it are read."""
+    parts = [document("a", text=TEXT, part=number, more=number == 0 or more) for number in (0, 1)]
+    rest = [document("a", text=TEXT, part=2)] if more else []
+    async with stage(registry, play=scores_for) as on:
+        results = await streamed(
+            on,
+            request(parts[0]),
+            request(parts[1], model="keyboard"),
+            request(*rest, document("b"), document("c")),
+        )
+    assert sorted((each.document_id, each.HasField("status")) for each in results) == [
+        ("a", True),
+        ("b", False),
+        ("c", False),
+    ]
+
+
 async def test_a_leaving_server_answers_what_it_has_read(registry: Registry) -> None:
     """Documents in flight are answered; then the stream ends with UNAVAILABLE."""
     async with stage(registry) as on:

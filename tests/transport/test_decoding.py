@@ -1,5 +1,6 @@
 """Requests that cannot be served are refused with the field, and others arrive as they were sent."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def write(**fields: Any) -> online_pb2.SessionWrite:
         ({"revision": 1, "incarnation": 1, "at": None, "text": "a"}, "INVALID_INPUT", "at"),
         ({"at": None}, "EMPTY_INPUT", "inputs"),
         ({"tokens": {"ids": []}}, "EMPTY_INPUT", "tokens.ids"),
+        ({"tokens": {"ids": [1] * 101}}, "INPUT_TOO_LONG", "tokens.ids"),
         ({"text": ""}, "EMPTY_INPUT", "text"),
         ({"text": "x" * 101}, "INPUT_TOO_LONG", "text"),
         ({"text": "é" * 51}, "INPUT_TOO_LONG", "text"),
@@ -54,7 +56,7 @@ def test_a_write_of_bad_form_is_refused_with_the_field(
 ) -> None:
     """Each refusal has a stable reason, and the path of the field."""
     with pytest.raises(InvalidInput) as caught:
-        decode_write(write(**fields), max_text_bytes=LIMIT)
+        decode_write(write(**fields), max_text_bytes=LIMIT, max_write_steps=LIMIT)
     assert caught.value.reason == reason
     assert [violation.field for violation in caught.value.violations] == [field]
 
@@ -68,6 +70,7 @@ def test_a_write_of_bad_form_is_refused_with_the_field(
         ({"model": "m" * 129}, "INVALID_INPUT", "model"),
         ({"text": "x" * 101}, "INPUT_TOO_LONG", "text"),
         ({"exclude": ["a", ""]}, "INVALID_INPUT", "exclude[1]"),
+        ({"exclude": ["a"] * 257}, "INPUT_TOO_LONG", "exclude"),
         ({"extra_words": ["x" * 101]}, "INPUT_TOO_LONG", "extra_words"),
     ],
 )
@@ -91,7 +94,9 @@ def test_a_timeout_has_to_be_positive(timeout: dict[str, int]) -> None:
 
 def test_tokens_arrive_as_they_were_sent() -> None:
     """Ids become an int64 array; unset fields are absent, not zero."""
-    decoded = decode_write(write(at=None, tokens={"ids": [3, -1, 2]}), max_text_bytes=LIMIT)
+    decoded = decode_write(
+        write(at=None, tokens={"ids": [3, -1, 2]}), max_text_bytes=LIMIT, max_write_steps=LIMIT
+    )
     assert isinstance(decoded.inputs, np.ndarray)
     assert decoded.inputs.dtype == np.int64
     assert decoded.inputs.tolist() == [3, -1, 2]
@@ -99,10 +104,25 @@ def test_tokens_arrive_as_they_were_sent() -> None:
     assert decoded.outputs == OutputRequest()
 
 
+def test_a_write_far_too_long_is_refused_before_it_is_read() -> None:
+    """Its ids are counted, not read: that would take everybody's time, and memory."""
+    asked = write(tokens={"ids": range(300_000)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput):
+            decode_write(asked, max_text_bytes=LIMIT, max_write_steps=4096)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 100_000
+
+
 def test_features_arrive_as_rows() -> None:
     """Packed bytes become a float32 matrix of the width that the client tells."""
     values = np.array([[1, 2, 3], [4, 5, 6.5]], dtype="<f4")
-    decoded = decode_write(write(features={"width": 3, "values": values.tobytes()}), max_text_bytes=LIMIT)
+    decoded = decode_write(
+        write(features={"width": 3, "values": values.tobytes()}), max_text_bytes=LIMIT, max_write_steps=LIMIT
+    )
     assert isinstance(decoded.inputs, np.ndarray)
     np.testing.assert_array_equal(decoded.inputs, values)
 
@@ -124,6 +144,7 @@ def test_a_write_of_no_steps_moves() -> None:
             },
         ),
         max_text_bytes=LIMIT,
+        max_write_steps=LIMIT,
     )
     assert decoded == Write(
         session_id="s",

@@ -12,7 +12,7 @@ from gatehouse_server.transport.generation_decoding import GenerationLimits, dec
 
 # The stubs do not know that a dictionary can stand for a submessage.
 Request: Any = online_pb2.GenerateRequest
-LIMITS = GenerationLimits(max_text_bytes=100, max_steps=64, max_alternatives=4)
+LIMITS = GenerationLimits(max_text_bytes=100, max_write_steps=100, max_steps=64, max_alternatives=4)
 TWO = np.array([[1, 2, 3], [4, 5, 6]], dtype="<f4")
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -76,6 +76,7 @@ def test_everything_that_is_given_arrives() -> None:
         ({"session_id": "a b"}, "session_id"),
         ({"session_id": "s", "model": "m" * 129}, "model"),
         ({"model": "m", "tokens": {}}, "tokens.ids"),
+        ({"model": "m", "tokens": {"ids": [1] * 101}}, "tokens.ids"),
         ({"model": "m", "text": ""}, "text"),
         ({"model": "m", "text": "a" * 101}, "text"),
         ({"model": "m", "features": {"width": 0, "values": b"1234"}}, "features.width"),

@@ -30,6 +30,7 @@ from gatehouse_server.sessions.results import (
     SuggestResult,
     WriteResult,
 )
+from gatehouse_server.transport.generation import Generation
 from gatehouse_server.transport.message_size import MAX_BLOB_BYTES, MAX_MESSAGE_BYTES
 
 from tests.transport.stage import (
@@ -265,3 +266,28 @@ async def test_an_operation_that_is_too_slow_is_no_caller_that_left(
             for name in ("CANCELLED", "DEADLINE_EXCEEDED")
         }
         assert {name: count for name, count in counted.items() if count} == {code: 1}
+
+
+async def test_a_generation_whose_connection_ends_is_cancelled(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As call and as operation, also where gRPC fails a write before it tells that the caller has left."""
+    running = asyncio.Event()
+
+    async def lost(*_: object) -> None:
+        running.set()
+        raise grpc.aio.InternalError("Failed to write")
+
+    monkeypatch.setattr(Generation, "run", lost)
+    async with stage(registry) as on:
+        call = online_pb2_grpc.OnlineServiceStub(on.channel).Generate(
+            online_pb2.GenerateRequest(model="keyboard")
+        )
+        await running.wait()
+        assert await on.departure.finished(10)
+        call.cancel()
+    value = on.metrics.registry.get_sample_value
+    method = "gatehouse.v1.OnlineService/Generate"
+    assert value("gatehouse_operations_total", {"operation": "generate", "code": "CANCELLED"}) == 1
+    assert value("gatehouse_requests_total", {"method": method, "code": "CANCELLED"}) == 1
+    assert caplog.records == []

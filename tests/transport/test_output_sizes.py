@@ -29,7 +29,7 @@ def asking(tag: int, **outputs: Any) -> online_pb2.StreamOperation:
 
 def sized(registry: Registry, operation: online_pb2.StreamOperation) -> int:
     """What the answer is reckoned to take at most."""
-    decoded = decode_write(operation.write, max_text_bytes=1000)
+    decoded = decode_write(operation.write, max_text_bytes=1000, max_write_steps=100)
     return OutputSizes(registry, max_bytes=MAX_BYTES).write_bytes(decoded)
 
 
@@ -121,7 +121,7 @@ async def test_answers_of_many_suggestions_are_told_in_messages_of_bounded_size(
 def test_an_answer_takes_no_more_than_was_reckoned(registry: Registry, outputs: dict[str, Any]) -> None:
     """Whichever of the models its session runs on."""
     asked = asking(1, **outputs)
-    decoded = decode_write(asked.write, max_text_bytes=1000)
+    decoded = decode_write(asked.write, max_text_bytes=1000, max_write_steps=100)
     assert type(decoded.outputs) is LargeOutputs
     widest = max(model.network.head.size for model in registry.models if model.network.head is not None)
     hidden = max(model.network.spec.recurrent.output_size for model in registry.models)
@@ -141,7 +141,7 @@ def test_an_answer_takes_no_more_than_was_reckoned(registry: Registry, outputs: 
 
 def test_the_same_outputs_are_asked_for_whatever_their_size(registry: Registry) -> None:
     """Sessions look up how they answer by what is asked, and tell repeated writes by it."""
-    decoded = decode_write(asking(1, vector=True, k=5).write, max_text_bytes=1000)
+    decoded = decode_write(asking(1, vector=True, k=5).write, max_text_bytes=1000, max_write_steps=100)
     plain = OutputRequest(k=5, vector=True)
     assert decoded.outputs == plain
     assert hash(decoded.outputs) == hash(plain)
@@ -155,7 +155,7 @@ def test_models_that_come_and_those_that_leave_count(tmp_path: Path) -> None:
     keyboard, motion = both.get("keyboard"), both.get("motion")
     registry = Registry([motion])
     sizes = OutputSizes(registry, max_bytes=MAX_BYTES)
-    asked = decode_write(asking(1, vector=True).write, max_text_bytes=1000)
+    asked = decode_write(asking(1, vector=True).write, max_text_bytes=1000, max_write_steps=100)
     narrow = sizes.write_bytes(asked)
     registry.put(keyboard)
     wide = sizes.write_bytes(asked)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gatehouse.v1 import offline_pb2, online_pb2
+from gatehouse_server.errors import InvalidInput
 from gatehouse_server.transport.parts import PartAssembler, RefusedDocument, WholeDocument
 
 
@@ -120,6 +121,48 @@ def test_a_document_over_the_limit_is_cut_where_that_is_asked() -> None:
     assert isinstance(tokens, WholeDocument)
     assert isinstance(tokens.content, np.ndarray)
     assert (tokens.content.tolist(), tokens.truncated) == ([1, 2], True)
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_of_a_part_far_over_the_limit_no_more_is_read_than_is_kept(truncate: bool) -> None:
+    """It is refused, or cut, by the number of its ids."""
+    assembler = PartAssembler(max_document_bytes=4000, truncate=truncate)
+    long = part("a", tokens={"ids": range(300_000)})
+    tracemalloc.start()
+    try:
+        outcome = assembler.accept(long)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 100_000
+    if isinstance(outcome, WholeDocument):
+        assert outcome.content.tolist() == list(range(1000))  # type: ignore[union-attr]
+    assert isinstance(outcome, WholeDocument) == truncate
+
+
+def test_rows_that_were_cut_off_are_not_kept() -> None:
+    """What is left has memory of its own."""
+    rows = online_pb2.FeatureSequence(width=2, values=np.arange(2000, dtype="<f4").tobytes())
+    whole = PartAssembler(max_document_bytes=20, truncate=True).accept(part("a", features=rows))
+    assert isinstance(whole, WholeDocument)
+    assert isinstance(whole.content, np.ndarray)
+    assert whole.content.tolist() == [[0, 1], [2, 3]]
+    assert whole.content.base is None
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_part_that_is_refused_for_another_reason_fails_its_document_once(more: bool) -> None:
+    """Whatever follows of it is ignored, and the next document is none of its business."""
+    assembler, error = PartAssembler(max_document_bytes=100, truncate=False), InvalidInput("another model")
+    assert assembler.accept(part("a", 0, True)) is None
+    refused = assembler.refuse(part("a", 1, more), error)
+    assert isinstance(refused, RefusedDocument)
+    assert (refused.document_id, refused.error) == ("a", error)
+    if more:
+        assert assembler.refuse(part("a", 2, True), error) is None
+        assert assembler.accept(part("a", 3)) is None
+    assert isinstance(assembler.accept(part("b")), WholeDocument)
+    assert assembler.end() is None
 
 
 def smallest_part(kind: str, number: int, more: bool = True) -> offline_pb2.Document:

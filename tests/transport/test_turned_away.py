@@ -1,6 +1,7 @@
 """A write of a stream that the engine has no room for: what follows it is answered by its session alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from gatehouse.v1 import online_pb2
@@ -49,11 +50,11 @@ async def told(call: Call, *operations: online_pb2.StreamOperation) -> dict[int,
     return results
 
 
-async def turn_away(on: Stage, call: Call, *revisions: int) -> None:
+async def turn_away(on: Stage, call: Call, *revisions: int, **fields: Any) -> None:
     """Has writes of session `s` find the queue full, and then room again."""
     on.engine.refusal = FULL
     results = await told(
-        call, *(write(-revision, revision=revision, incarnation=1) for revision in revisions)
+        call, *(write(-revision, revision=revision, incarnation=1, **fields) for revision in revisions)
     )
     assert [reason_of(each.status) for each in results.values()] == ["QUEUE_FULL"] * len(revisions)
     on.engine.refusal = None
@@ -78,6 +79,15 @@ async def test_what_follows_a_write_that_found_no_room_is_refused(registry: Regi
         facts = detail(results[2].status, error_details_pb2.ErrorInfo).metadata
         assert dict(facts) == {"incarnation": "1", "revision": "4", "position": "3"}
         assert [results[tag].HasField("status") for tag in (3, 4, 5)] == [False] * 3
+
+
+async def test_a_malformed_write_that_found_no_room_is_remembered_like_others(registry: Registry) -> None:
+    """What follows it is told that a write before it was refused, not that state was lost."""
+    async with streaming(registry) as (on, call):
+        on.engine.play = Sessions().play
+        await turn_away(on, call, 5, tokens={})
+        results = await told(call, write(2, revision=6, incarnation=1))
+    assert reason_of(results[2].status) == "PRECEDING_WRITE_REFUSED"
 
 
 async def test_a_pipeline_that_found_no_room_twice_is_told_where_to_begin_again(registry: Registry) -> None:

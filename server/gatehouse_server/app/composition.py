@@ -67,6 +67,7 @@ class Built:
     engine: Engine
     servicers: Servicers
     admin_servicers: AdminServicers
+    changes: ModelChanges
     executor: ThreadPoolExecutor
     sessions: SessionLane
     worker: StoreWorker | None
@@ -187,12 +188,14 @@ def build(
         departure=departure,
         limits=StreamLimits(
             max_text_bytes=settings.max_text_bytes,
+            max_write_steps=settings.max_write_steps,
             max_unanswered_per_session=settings.recent_writes,
             max_unanswered=settings.max_operations_in_flight_per_stream,
         ),
         sizes=OutputSizes(registry, max_bytes=_session_limits(settings).max_output_bytes),
         generation_limits=GenerationLimits(
             max_text_bytes=settings.max_text_bytes,
+            max_write_steps=settings.max_write_steps,
             max_steps=settings.max_generated_steps,
             max_alternatives=min(settings.max_alternatives, settings.max_continuations),
         ),
@@ -251,6 +254,7 @@ def build(
         engine=engine,
         servicers=servicers,
         admin_servicers=admin_servicers,
+        changes=changes,
         executor=executor,
         sessions=sessions,
         worker=worker,

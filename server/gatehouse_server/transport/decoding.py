@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NoReturn
 
-import numpy as np
 from gatehouse.v1 import online_pb2
 
 from gatehouse_server.errors import FieldViolation, GatehouseError, InvalidInput
@@ -28,18 +27,20 @@ from gatehouse_server.transport.fields import (
     check_position,
     check_session_id,
     check_text,
-    check_words,
     decode_features,
+    decode_tokens,
+    decode_words,
 )
 from gatehouse_server.transport.output_sizes import LargeOutputs, may_be_large
 
 DEFAULT_WORDS = 3
 DEFAULT_MAX_TEXT_BYTES = 65_536
+DEFAULT_MAX_WRITE_STEPS = 4096
 
 _NO_OUTPUTS = OutputRequest()
 
 
-def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int) -> Write:
+def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int, max_write_steps: int) -> Write:
     """A write; its outputs are LargeOutputs where their size has to be looked at. Raises InvalidInput."""
     session_id = write.session_id
     check_session_id(session_id)
@@ -62,7 +63,7 @@ def decode_write(write: online_pb2.SessionWrite, *, max_text_bytes: int) -> Writ
         incarnation=incarnation,
         revision=revision,
         at=at,
-        inputs=_inputs(write, at, max_text_bytes),
+        inputs=_inputs(write, at, max_text_bytes, max_write_steps),
         outputs=_outputs(write.outputs) if write.HasField("outputs") else _NO_OUTPUTS,
     )
 
@@ -76,16 +77,13 @@ def decode_suggestion(suggestion: online_pb2.TextSuggestion, *, max_text_bytes: 
     check_k(k, "k")
     check_name(suggestion.model, "model")
     check_text(suggestion.text, "text", max_text_bytes)
-    exclude, extra_words = tuple(suggestion.exclude), tuple(suggestion.extra_words)
-    check_words(exclude, "exclude", max_text_bytes)
-    check_words(extra_words, "extra_words", max_text_bytes)
     return Suggest(
         session_id=session_id,
         model=suggestion.model or None,
         text=suggestion.text,
         k=k,
-        exclude=exclude,
-        extra_words=extra_words,
+        exclude=decode_words(suggestion.exclude, "exclude", max_text_bytes),
+        extra_words=decode_words(suggestion.extra_words, "extra_words", max_text_bytes),
     )
 
 
@@ -93,6 +91,7 @@ def refused_write(write: online_pb2.SessionWrite, error: GatehouseError) -> Refu
     """A write that could not be decoded, to be answered in its session's order."""
     return RefusedWrite(
         session_id=write.session_id,
+        incarnation=write.incarnation if write.HasField("incarnation") else None,
         revision=write.revision if write.HasField("revision") else None,
         error=error,
     )
@@ -126,16 +125,11 @@ def _refuse_revision(revision: int, incarnation: int | None, at: int | None) -> 
 
 
 def _inputs(
-    write: online_pb2.SessionWrite, at: int | None, max_text_bytes: int
+    write: online_pb2.SessionWrite, at: int | None, max_text_bytes: int, max_write_steps: int
 ) -> Tokens | Features | str | None:
     kind = write.WhichOneof("inputs")
     if kind == "tokens":
-        ids = write.tokens.ids
-        if not ids:
-            raise InvalidInput.of_field(
-                "tokens.ids", "expected at least one token id, got none", reason="EMPTY_INPUT"
-            )
-        return np.array(ids[:], np.int64)  # the slice is a list, which numpy takes in sooner than the field
+        return decode_tokens(write.tokens.ids, max_write_steps)
     if kind == "text":
         text = write.text
         if not text:

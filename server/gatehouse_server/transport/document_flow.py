@@ -97,12 +97,15 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
                 whole[number] = outcome
         await self._submit(whole)
 
-    def refuse_all(self, documents: Sequence[offline_pb2.Document], error: InvalidInput) -> None:
-        """Answers every document of a message with an error."""
+    async def refuse_all(self, documents: Sequence[offline_pb2.Document], error: InvalidInput) -> None:
+        """Answers every document of a message with an error, no sooner than there is room for its result."""
         for document in documents:
-            self._assembler.refuse_rest(document)
-            refused = RefusedDocument(document_id=document.document_id, error=error)
-            self.add(self._register(refused, ""), error)
+            if not self._desk.has_room():
+                self.flush()
+                await self._desk.room(self._desk.has_room)
+            refused = self._assembler.refuse(document, error)
+            if refused is not None:
+                self.add(self._register(refused, ""), error)
         self.flush()
 
     def end(self) -> None:
@@ -166,13 +169,12 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
 
     def _accept(self, document: offline_pb2.Document) -> WholeDocument | RefusedDocument | None:
         if document.part == 0 and document.document_id in self._ids:
-            self._assembler.refuse_rest(document)
             error = InvalidInput.of_field(
                 "document_id",
                 f"expected an id that no document in flight has, got {document.document_id[:40]!r} again",
                 reason="DUPLICATE_DOCUMENT_ID",
             )
-            return RefusedDocument(document_id=document.document_id, error=error)
+            return self._assembler.refuse(document, error)
         return self._assembler.accept(document)
 
     def _register(self, document: WholeDocument | RefusedDocument, path: str) -> int:
@@ -195,7 +197,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
                     del owed[number]
                     self.add(number, outcome)
                     continue
-                size = outcome.result_bytes
+                size = outcome.most_bytes
                 if not self._budget.has_room_for(size):
                     self._hand_over(tickets)
                     tickets = []
@@ -241,6 +243,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
                 f"the result would take about {size} bytes, and at most {most} are allowed. Ask for less at a time",
                 reason="OUTPUTS_TOO_LARGE",
             )
+        self._budget.told(asked.document, size)
         self._teller.fill(result, asked.document, answer)
         return asked.document
 
@@ -278,7 +281,7 @@ class DocumentFlow(Generic[ResultT, AnswerT]):
         if asked.owns_id:
             self._ids.discard(asked.document_id)
         if asked.document is not None:
-            self._budget.settle(asked.document.result_bytes)
+            self._budget.settle(asked.document.most_bytes)
         return asked
 
     def _conclude(

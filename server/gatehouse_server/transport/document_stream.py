@@ -123,7 +123,7 @@ class DocumentStream(Generic[ResultT, AnswerT]):
                 f"expected {self._first.model!r}, as in the stream's first message, or nothing, "
                 f"got {request.model[:40]!r}",
             )
-            self._flow.refuse_all(request.documents, error)
+            await self._flow.refuse_all(request.documents, error)
         else:
             await self._flow.take(request.documents)
 

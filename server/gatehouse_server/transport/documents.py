@@ -30,7 +30,7 @@ Spans = npt.NDArray[np.int32]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedDocument:
     """A document as the engine takes it. `spans` (T, 2) tells where each token stands in the text, if that is wanted,
-    `result_bytes` what the result will take in a message.
+    `result_bytes` what the result will take in a message beside activations.
     """
 
     document_id: str
@@ -44,6 +44,14 @@ class EncodedDocument:
         """The tokens; None where the document consists of features."""
         inputs = self.task.inputs
         return cast(Tokens, inputs) if inputs.dtype == np.int64 else None
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that the answer takes. Of activations only that is known before they are there."""
+        wants = self.task.wants
+        if isinstance(wants, DocumentWants) and wants.activations:
+            return self.result_bytes + wants.most_activation_bytes
+        return self.result_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +69,7 @@ class ResultForm(Protocol):
     def wants(self) -> Wants: ...
 
     def result_bytes(self, steps: int) -> int:
-        """The most that the result of a document of so many steps takes in a message."""
+        """The most that the result of a document of so many steps takes in a message, activations not counted."""
 
 
 class DocumentEncoder:
@@ -167,12 +175,14 @@ class DocumentEncoder:
                 reason="DOCUMENT_TOO_LONG",
                 metadata={"max_document_steps": str(self._max_steps), "got_steps": str(len(inputs))},
             )
-        inputs = inputs[: self._max_steps]
+        if too_long:  # copies: a view would keep all that was cut off
+            inputs = inputs[: self._max_steps].copy()
+            spans = None if spans is None else spans[: self._max_steps].copy()
         return EncodedDocument(
             document_id=document.document_id,
             task=DocumentTask(model_key=self._model.content_key, inputs=inputs, wants=self._wants),
             truncated=document.truncated or too_long,
-            spans=None if spans is None else spans[: self._max_steps],
+            spans=spans,
             result_bytes=self._result_bytes(document, len(inputs)),
         )
 

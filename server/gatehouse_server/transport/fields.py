@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gatehouse_server.errors import InvalidInput
-from gatehouse_server.sessions.operations import Features
+from gatehouse_server.sessions.operations import Features, Tokens
 
 MAX_WORDS = 256
 """The most words that a request may exclude or bring; each costs time while everybody else waits."""
@@ -58,6 +60,23 @@ def check_text(text: str, field: str, max_text_bytes: int) -> None:
         )
 
 
+def decode_tokens(ids: Sequence[int], max_write_steps: int) -> Tokens:
+    """Token ids as (T,). Raises InvalidInput unless they are at least one and at most as many as a write may have. They
+    are counted before they are read: reading millions would take a second of everybody's time.
+    """
+    if not ids:
+        raise InvalidInput.of_field(
+            "tokens.ids", "expected at least one token id, got none", reason="EMPTY_INPUT"
+        )
+    if len(ids) > max_write_steps:
+        raise InvalidInput.of_field(
+            "tokens.ids",
+            f"{len(ids)} steps in one write, and at most {max_write_steps} are allowed. Send several writes",
+            reason="INPUT_TOO_LONG",
+        )
+    return np.array(ids[:], np.int64)  # the slice is a list, which numpy takes in sooner than the field
+
+
 def decode_features(width: int, values: bytes, field: str) -> Features:
     """Packed feature vectors as (T, N). Raises InvalidInput unless they are at least one whole row."""
     if width < 1:
@@ -92,12 +111,13 @@ def check_name(name: str, field: str) -> None:
         raise InvalidInput.of_field(field, f"expected at most {_LONGEST_NAME} characters, got {len(name)}")
 
 
-def check_words(words: tuple[str, ...], field: str, max_text_bytes: int) -> None:
-    """Raises InvalidInput when words are too many or too long together, or one is empty."""
-    if len(words) > MAX_WORDS:
+def decode_words(given: Sequence[str], field: str, max_text_bytes: int) -> tuple[str, ...]:
+    """The words. Raises InvalidInput when they are too many or too long together, or one is empty."""
+    if len(given) > MAX_WORDS:
         raise InvalidInput.of_field(
-            field, f"expected at most {MAX_WORDS} words, got {len(words)}", reason="INPUT_TOO_LONG"
+            field, f"expected at most {MAX_WORDS} words, got {len(given)}", reason="INPUT_TOO_LONG"
         )
+    words = tuple(given)
     size = sum(map(len, words))
     if size * 4 > max_text_bytes and sum(len(word.encode()) for word in words) > max_text_bytes:
         raise InvalidInput.of_field(
@@ -108,3 +128,4 @@ def check_words(words: tuple[str, ...], field: str, max_text_bytes: int) -> None
     for index, word in enumerate(words):
         if not word:
             raise InvalidInput.of_field(f"{field}[{index}]", "expected a word, got an empty one")
+    return words

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from gatehouse.v1 import online_pb2
 
 from gatehouse_server.errors import InvalidInput
@@ -17,6 +16,7 @@ from gatehouse_server.transport.fields import (
     check_session_id,
     check_text,
     decode_features,
+    decode_tokens,
 )
 
 DEFAULT_STEPS = 32
@@ -25,9 +25,10 @@ MAX_STOP_IDS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationLimits:
-    """Bounds of one call."""
+    """Bounds of one call. A prompt is at most as long as a write."""
 
     max_text_bytes: int = 65_536
+    max_write_steps: int = 4096
     max_steps: int = 1024
     max_alternatives: int = 16
 
@@ -46,7 +47,7 @@ def decode_generation(
     operation = OpenSequences(
         session_id=session_id,
         model=request.model or None,
-        prompt=_prompt(request, limits.max_text_bytes),
+        prompt=_prompt(request, limits),
         initial=_initial(request),
         stop_ids=_stop_ids(request),
         count=_count(request, "alternatives", 1, limits.max_alternatives),
@@ -80,18 +81,14 @@ def _revision(request: online_pb2.GenerateRequest) -> tuple[int | None, int | No
     return request.incarnation, request.revision
 
 
-def _prompt(request: online_pb2.GenerateRequest, max_text_bytes: int) -> Tokens | Features | str | None:
+def _prompt(request: online_pb2.GenerateRequest, limits: GenerationLimits) -> Tokens | Features | str | None:
     kind = request.WhichOneof("prompt")
     if kind == "tokens":
-        if not request.tokens.ids:
-            raise InvalidInput.of_field(
-                "tokens.ids", "expected at least one token id, got none", reason="EMPTY_INPUT"
-            )
-        return np.array(request.tokens.ids[:], np.int64)
+        return decode_tokens(request.tokens.ids, limits.max_write_steps)
     if kind == "text":
         if not request.text:
             raise InvalidInput.of_field("text", "expected at least one token, got none", reason="EMPTY_INPUT")
-        check_text(request.text, "text", max_text_bytes)
+        check_text(request.text, "text", limits.max_text_bytes)
         return request.text
     if kind == "features":
         return decode_features(request.features.width, request.features.values, "features")

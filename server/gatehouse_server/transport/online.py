@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,7 +37,7 @@ from gatehouse_server.transport.session_decoding import (
     decode_get,
     decode_import,
 )
-from gatehouse_server.transport.status import code_of, ended_by
+from gatehouse_server.transport.status import CALL_OVER, code_of, ended_by
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -92,7 +91,10 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         """One write."""
         if not request.HasField("write"):
             raise InvalidInput.of_field("write", "expected a write, got nothing")
-        write = decode_write(request.write, max_text_bytes=self._limits.max_text_bytes)
+        limits = self._limits
+        write = decode_write(
+            request.write, max_text_bytes=limits.max_text_bytes, max_write_steps=limits.max_write_steps
+        )
         timeout_seconds = decode_timeout(request.write)
         outcome = await self._ask("write", write, context, timeout_seconds)
         assert isinstance(outcome, WriteResult)
@@ -233,7 +235,7 @@ class OnlineServicer(online_pb2_grpc.OnlineServiceServicer):
         stages: list[tuple[float, float]] = []
         try:
             yield stages
-        except asyncio.CancelledError:  # gRPC does so when the caller leaves, and when its deadline passes
+        except CALL_OVER:  # the caller left, or its deadline has passed
             code = ended_by(context.time_remaining()).name
             raise
         except BaseException as error:

@@ -21,6 +21,7 @@ from gatehouse_server.telemetry.call_trace import current_trace
 from gatehouse_server.telemetry.request_metrics import RequestMetrics
 from gatehouse_server.transport.decoding import (
     DEFAULT_MAX_TEXT_BYTES,
+    DEFAULT_MAX_WRITE_STEPS,
     decode_suggestion,
     decode_timeout,
     decode_write,
@@ -47,6 +48,7 @@ class StreamLimits:
     """
 
     max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES
+    max_write_steps: int = DEFAULT_MAX_WRITE_STEPS
     max_unanswered_per_session: int = 8
     max_unanswered: int = 1024
     max_unwritten_bytes: int = 4 * 1024 * 1024
@@ -203,7 +205,9 @@ class OnlineStream:
         if kind == "write":
             message = operation.write
             try:
-                write = decode_write(message, max_text_bytes=max_text_bytes)
+                write = decode_write(
+                    message, max_text_bytes=max_text_bytes, max_write_steps=self._limits.max_write_steps
+                )
                 is_large = type(write.outputs) is LargeOutputs
                 return write, decode_timeout(message), self._sizes.write_bytes(write) if is_large else 0
             except GatehouseError as error:

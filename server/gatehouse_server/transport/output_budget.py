@@ -34,13 +34,20 @@ class OutputBudget:
         if self._left_bytes is None or isinstance(document, InvalidInput):
             return document
         if document.result_bytes > self._left_bytes:
-            return InvalidInput(
-                "the results of this call would not fit into one message. Send fewer documents at once, or use "
-                "ClassifyStream",
-                reason="OUTPUTS_TOO_LARGE",
-            )
+            return _no_place()
         self._left_bytes -= document.result_bytes
         return document
+
+    def told(self, document: EncodedDocument, size_bytes: int) -> None:
+        """The result is about to be told, and takes so much. Raises InvalidInput when it has no place beside the others
+        after all, because of its activations.
+        """
+        if self._left_bytes is None:
+            return
+        more_bytes = size_bytes - document.result_bytes
+        if more_bytes > self._left_bytes:
+            raise _no_place()
+        self._left_bytes -= more_bytes
 
     def has_room_for(self, size_bytes: int) -> bool:
         """Whether another result of this size may come about; one always may."""
@@ -54,3 +61,10 @@ class OutputBudget:
     def settle(self, size_bytes: int) -> None:
         """It is there."""
         self._owed_bytes -= size_bytes
+
+
+def _no_place() -> InvalidInput:
+    return InvalidInput(
+        "the results of this call would not fit into one message. Send fewer documents at once, or use ClassifyStream",
+        reason="OUTPUTS_TOO_LARGE",
+    )

@@ -20,6 +20,7 @@ from gatehouse_server.transport.fields import decode_features
 LONGEST_ID = 256
 
 _ID_BYTES = 4
+_VALUE_BYTES = 4
 _REMEMBERED_IDS = 4096
 
 _LOOSE_PIECES = 1024
@@ -57,13 +58,9 @@ class PartAssembler:
 
     def accept(self, document: offline_pb2.Document) -> WholeDocument | RefusedDocument | None:
         """Takes a document or a part. Answers the document when it is whole or has failed, else None."""
+        if self._is_ignored(document):
+            return None
         document_id, opened = document.document_id, self._open
-        if document_id in self._ignored:
-            if document.part != 0:
-                if not document.more:
-                    del self._ignored[document_id]
-                return None
-            del self._ignored[document_id]
         try:
             if opened is None:
                 opened = self._begin(document)
@@ -81,11 +78,13 @@ class PartAssembler:
             self._open = None
             return opened.whole()
         except InvalidInput as error:
-            if opened is not None and opened.document_id == document_id:
-                self._open = None
-            if document.more:
-                self._ignore(document_id)
-            return RefusedDocument(document_id=document_id, error=error)
+            return self._failed(document, error)
+
+    def refuse(self, document: offline_pb2.Document, error: InvalidInput) -> RefusedDocument | None:
+        """Fails a document, or the one that a part belongs to, for another reason. Answers None when it has failed
+        before.
+        """
+        return None if self._is_ignored(document) else self._failed(document, error)
 
     def end(self) -> RefusedDocument | None:
         """The document that is still open when the stream ends: it has failed."""
@@ -97,17 +96,28 @@ class PartAssembler:
         )
         return RefusedDocument(document_id=opened.document_id, error=error)
 
-    def refuse_rest(self, document: offline_pb2.Document) -> None:
-        """Ignores further parts of a document that was refused for another reason."""
-        if document.more:
-            self._ignore(document.document_id)
-
     def _begin(self, document: offline_pb2.Document) -> _OpenDocument:
         if not 1 <= len(document.document_id) <= LONGEST_ID:
             raise InvalidInput.of_field(
                 "document_id", f"expected 1 to {LONGEST_ID} characters, got {len(document.document_id)}"
             )
         return _OpenDocument(document.document_id)
+
+    def _is_ignored(self, document: offline_pb2.Document) -> bool:
+        """Whether it is a further part of a document that has failed."""
+        document_id = document.document_id
+        if document_id not in self._ignored:
+            return False
+        if not (document.part and document.more):
+            del self._ignored[document_id]
+        return document.part != 0
+
+    def _failed(self, document: offline_pb2.Document, error: InvalidInput) -> RefusedDocument:
+        if self._open is not None and self._open.document_id == document.document_id:
+            self._open = None
+        if document.more:
+            self._ignore(document.document_id)
+        return RefusedDocument(document_id=document.document_id, error=error)
 
     def _ignore(self, document_id: str) -> None:
         if len(document_id) <= LONGEST_ID:
@@ -142,18 +152,17 @@ class _OpenDocument:
         self.kind = kind
         if self.truncated:
             return
-        piece, size_bytes = _piece(document, kind)
-        room_bytes = max_bytes - self.size_bytes
-        if size_bytes > room_bytes:
-            if not truncate:
-                raise InvalidInput.of_field(
-                    kind,
-                    f"expected at most {max_bytes} bytes in all parts together, "
-                    f"got {self.size_bytes + size_bytes} so far. Set options.truncate to have it cut",
-                    reason="DOCUMENT_TOO_LONG",
-                    metadata={"max_document_bytes": str(max_bytes)},
-                )
-            piece, self.truncated = _cut(piece, room_bytes), True
+        size_bytes, room_bytes = _size_bytes(document, kind), max_bytes - self.size_bytes
+        self.truncated = size_bytes > room_bytes
+        if self.truncated and not truncate:
+            raise InvalidInput.of_field(
+                kind,
+                f"expected at most {max_bytes} bytes in all parts together, "
+                f"got {self.size_bytes + size_bytes} so far. Set options.truncate to have it cut",
+                reason="DOCUMENT_TOO_LONG",
+                metadata={"max_document_bytes": str(max_bytes)},
+            )
+        piece = _piece(document, kind, room_bytes)
         self.size_bytes += size_bytes
         if len(piece):
             self.loose.append(piece)
@@ -170,23 +179,26 @@ class _OpenDocument:
         return WholeDocument(document_id=self.document_id, content=_joined(pieces), truncated=self.truncated)
 
 
-def _piece(document: offline_pb2.Document, kind: str) -> tuple[str | Tokens | Features, int]:
-    """The content of a part and its bytes."""
+def _size_bytes(document: offline_pb2.Document, kind: str) -> int:
+    """What the content of a part takes. Of ids it is known without reading them."""
     if kind == "text":
         text = document.text
-        return text, len(text) if text.isascii() else len(text.encode())
+        return len(text) if text.isascii() else len(text.encode())
+    return _ID_BYTES * len(document.tokens.ids) if kind == "tokens" else len(document.features.values)
+
+
+def _piece(document: offline_pb2.Document, kind: str, room_bytes: int) -> str | Tokens | Features:
+    """As much of the content of a part as there is room for: whole characters, ids or rows."""
+    if kind == "text":
+        text = document.text
+        # No character has more than four bytes.
+        fits = len(text) * 4 <= room_bytes or len(text.encode()) <= room_bytes
+        return text if fits else text.encode()[:room_bytes].decode(errors="ignore")
     if kind == "tokens":
-        ids = document.tokens.ids
-        return np.fromiter(ids, np.int64, len(ids)), _ID_BYTES * len(ids)
-    values = document.features.values
-    return decode_features(document.features.width, values, "features"), len(values)
-
-
-def _cut(piece: str | Tokens | Features, room_bytes: int) -> str | Tokens | Features:
-    if isinstance(piece, str):
-        return piece.encode()[:room_bytes].decode(errors="ignore")
-    step_bytes = _ID_BYTES * (piece.shape[1] if piece.ndim == 2 else 1)
-    return piece[: room_bytes // step_bytes]
+        return np.array(document.tokens.ids[: room_bytes // _ID_BYTES], np.int64)
+    rows = decode_features(document.features.width, document.features.values, "features")
+    room_rows = room_bytes // (_VALUE_BYTES * rows.shape[1])
+    return rows if len(rows) <= room_rows else rows[:room_rows].copy()  # a view would keep all of them
 
 
 def _joined(pieces: list[str | Tokens | Features]) -> str | Tokens | Features:
