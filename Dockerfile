@@ -26,11 +26,11 @@ RUN python -m venv /opt/gatehouse \
 FROM ${BASE} AS serve
 COPY --from=build /opt/gatehouse /opt/gatehouse
 # From outside only the published ports can be reached; containers of the same network, and pods, reach all of them. On a
-# host the default is loopback.
+# host the default is loopback. Both settings stand for every address, of IPv6 as well where there is any.
 ENV PATH="/opt/gatehouse/bin:${PATH}" \
     PYTHONUNBUFFERED=1 \
     GATEHOUSE_HOST=0.0.0.0 \
-    GATEHOUSE_HTTP_HOST=0.0.0.0
+    GATEHOUSE_HTTP_HOST=::
 # A volume mounted here belongs to the server, as SQLite needs it: GATEHOUSE_STATE_STORE=sqlite:/data/sessions.db
 RUN install --directory --owner 10001 --group 10001 /data
 USER 10001:10001

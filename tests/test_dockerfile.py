@@ -213,6 +213,8 @@ def test_settings_and_ports_are_the_servers(health_check: list[str]) -> None:
     named = {name for name in environment("serve") if name.startswith("GATEHOUSE_")}
     assert named == {"GATEHOUSE_HOST", "GATEHOUSE_HTTP_HOST"}
     assert {name.removeprefix("GATEHOUSE_").lower() for name in named} <= set(fields)
+    # Every address: pods of a cluster may have some of IPv6 alone. To gRPC 0.0.0.0 means those as well.
+    assert {environment("serve")[name] for name in named} == {"0.0.0.0", "::"}
     (expose,) = of("EXPOSE", "serve")
     assert expose.rest.split() == [str(fields["port"].default), str(fields["http_port"].default)]
     assert health_check[health_check.index("--target") + 1] == f"127.0.0.1:{fields['port'].default}"

@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     )
     port: Port = Field(default=50_051, description="gRPC port; 0 takes a free one.")
     http_host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address of the HTTP port (metrics and probes)."
+        default="127.0.0.1",
+        min_length=1,
+        description="Address of the HTTP port (metrics and probes); :: for all.",
     )
     http_port: Port = Field(default=8080, description="HTTP port; 0 takes a free one.")
     admin_host: str = Field(

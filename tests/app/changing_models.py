@@ -9,7 +9,8 @@ from typing import Any
 
 from gatehouse import aio
 from gatehouse_server.app.in_process import DocumentClassifier
-from gatehouse_server.app.run import Gatehouse, Ports
+from gatehouse_server.app.ports import Ports
+from gatehouse_server.app.run import Gatehouse
 from gatehouse_server.models.registry import Registry
 from gatehouse_server.settings import Settings
 from gatehouse_server.transport.model_change import ModelChange

@@ -12,7 +12,8 @@ from gatehouse import aio, errors
 from gatehouse.operator import Operator
 from gatehouse.results import SessionLine
 from gatehouse.v1 import admin_pb2, admin_pb2_grpc, online_pb2, online_pb2_grpc
-from gatehouse_server.app.run import Gatehouse, Ports
+from gatehouse_server.app.ports import Ports
+from gatehouse_server.app.run import Gatehouse
 from gatehouse_server.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

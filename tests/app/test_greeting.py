@@ -12,14 +12,14 @@ def test_the_log_has_every_address_and_who_reaches_it() -> None:
     """One event, for machines."""
     with structlog.testing.capture_logs() as logs:
         greet(
-            Settings(host="0.0.0.0"),
+            Settings(host="0.0.0.0", http_host="::"),
             grpc_port=1,
             admin_port=2,
             http_port=3,
             start_seconds={"models": 1.25, "engine": 0.5},
         )
     (event,) = logs
-    assert (event["grpc"], event["admin"], event["http"]) == ("0.0.0.0:1", "127.0.0.1:2", "127.0.0.1:3")
+    assert (event["grpc"], event["admin"], event["http"]) == ("0.0.0.0:1", "127.0.0.1:2", "[::]:3")
     assert "other machines" in event["reachable_from"]
     assert "loopback" in event["admin_reachable_from"]
     assert (event["started_in_seconds"], event["start_seconds"]) == (1.75, {"models": 1.25, "engine": 0.5})

@@ -3,7 +3,10 @@ connections away that are old.
 """
 
 import asyncio
+import os
 import random
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +16,15 @@ import grpc.aio
 import pytest
 from gatehouse import aio
 from gatehouse.v1 import online_pb2, online_pb2_grpc
-from gatehouse_server.app.run import Gatehouse, Ports
+from gatehouse_server.app import greeting, run
+from gatehouse_server.app.ports import Ports
+from gatehouse_server.app.run import Gatehouse
+from gatehouse_server.errors import ModelFolderError
 from gatehouse_server.settings import Settings
+from gatehouse_server.transport.model_loading import Loading
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 
 from tests.tiny import write_tiny_classifier, write_tiny_keyboard
 from tests.transport.stage import detail, status_of
@@ -79,6 +87,62 @@ async def test_readiness_falls_first_and_streams_are_told_by_a_typed_status(mode
         info = detail(status_of(caught.value), error_details_pb2.ErrorInfo)
         assert (info.reason, info.domain) == ("DRAINING", "gatehouse.dev")
         assert await draining is True
+
+
+async def test_a_model_that_is_being_read_does_not_keep_the_server_from_leaving(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends with its code when it has drained, whatever an operator's load still takes, and has no error."""
+    servers: list[Gatehouse] = []
+    codes: list[int] = []
+    serving, reading, read = asyncio.Event(), asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    class Known(Gatehouse):
+        """Of which the test knows."""
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            servers.append(self)
+
+    def fingerprint(self: Loading, path: Path) -> str:
+        loop.call_soon_threadsafe(reading.set)
+        read.wait()
+        raise ModelFolderError(path, "is of no interest any more", "leave")
+
+    monkeypatch.setattr(run, "Gatehouse", Known)
+    monkeypatch.setattr(run, "log_escaped", lambda loop, watched_threads: None)
+    monkeypatch.setattr(greeting, "greet", lambda *_, **ports: serving.set())
+    monkeypatch.setattr(Loading, "fingerprint", fingerprint)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    settings = Settings(models=(models,), embedded_models=False, port=0, admin_port=0, http_port=0)
+    with capture_logs() as lines:
+        process = asyncio.create_task(run._serve(settings, 0.0))
+        try:
+            await serving.wait()
+            assert servers[0]._built is not None
+            loading = asyncio.create_task(servers[0]._built.changes.load(models / "topics" / "1"))
+            await reading.wait()
+            signal.raise_signal(signal.SIGTERM)
+            await process
+        finally:
+            read.set()  # else nothing would end here, either
+        assert codes == [0]
+        with pytest.raises(ModelFolderError):
+            await loading
+    assert [line for line in lines if line["log_level"] == "error"] == []
+
+
+async def test_nothing_is_tidied_after_a_server_has_left(models: Path, tmp_path: Path) -> None:
+    """What was put off for a moment after a load would find no thread any more, and be logged as a defect."""
+    write_tiny_classifier(tmp_path / "topics" / "2", seed=1)
+    async with serving(models) as (gatehouse, _):
+        assert gatehouse._built is not None
+        changes = gatehouse._built.changes
+        assert (await changes.load(tmp_path / "topics" / "2")).change == "loaded"
+        assert changes._tidying is not None
+        await gatehouse.drain()
+        assert changes._tidying.cancelled()
 
 
 async def test_old_connections_are_left_and_nothing_is_lost_or_doubled(models: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from gatehouse import aio
 from gatehouse.operator import Operator
 from gatehouse.server_status import ServerStatus
-from gatehouse_server.app.run import Gatehouse, Ports
+from gatehouse_server.app.ports import Ports
+from gatehouse_server.app.run import Gatehouse
 from gatehouse_server.settings import Settings
 
 from tests.tiny import write_tiny_keyboard

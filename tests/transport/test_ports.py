@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import struct
 import threading
@@ -92,6 +93,53 @@ def test_a_taken_http_port_is_one_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortUnavailableError, match=f"127.0.0.1:{port}"):
             HttpServer(host="127.0.0.1", port=port, metrics=Metrics().page(), unhealthy=dict, unready=dict)
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has an address of IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def answers(host: str, *addresses: str) -> list[bool]:
+    """Whether the HTTP side that listens on `host` answers a probe that comes to each of its addresses."""
+    server = HttpServer(host=host, port=0, metrics=Metrics().page(), unhealthy=dict, unready=dict)
+    connections = [http.client.HTTPConnection(address, server.port, timeout=10) for address in addresses]
+    try:
+        return [asked(connection, "/healthz")[0] == 200 for connection in connections]
+    finally:
+        for connection in connections:
+            connection.close()
+        server.close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="a machine without IPv6")
+@pytest.mark.parametrize(
+    ("host", "addresses"), [("::1", ["::1"]), ("::", ["::1", "127.0.0.1"])], ids=["one", "all"]
+)
+def test_probes_are_answered_over_ipv6(host: str, addresses: list[str]) -> None:
+    """At one address of it, or at every address of both."""
+    assert all(answers(host, *addresses))
+
+
+def test_every_address_is_taken_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of IPv4: an image that asks for both starts there, too."""
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    assert answers("::", "127.0.0.1") == [True]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("203.0.113.1", "203.0.113.1:0"), ("2001:db8::1", "[2001:db8::1]:0")],
+    ids=["4", "6"],
+)
+def test_an_address_of_another_machine_is_one_line(host: str, address: str) -> None:
+    """The exception names it, that of IPv6 in brackets."""
+    with pytest.raises(PortUnavailableError, match=re.escape(f"cannot listen on {address} (")):
+        HttpServer(host=host, port=0, metrics=Metrics().page(), unhealthy=dict, unready=dict)
 
 
 @pytest.fixture

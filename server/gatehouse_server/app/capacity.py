@@ -17,7 +17,10 @@ def capacity_of(settings: Settings, built: Built, device: str) -> Capacity:
     def device_memory() -> Mapping[str, int]:
         if device != "cuda":
             return {}
-        free, total = torch.cuda.mem_get_info()
+        try:
+            free, total = torch.cuda.mem_get_info()
+        except RuntimeError:  # a device that is lost answers nothing any more; all else is still to be told
+            return {}
         return {"allocated": torch.cuda.memory_allocated(), "free": free, "total": total}
 
     return Capacity(

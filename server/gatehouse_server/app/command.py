@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,6 +34,9 @@ def serve(config: Path | None, **values: Any) -> None:
     try:
         settings = load_settings(given_settings(values), config=config)
         _check_folders(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Until the server has handlers of its own. Process 1 of a container would lose a signal without one.
+            signal.signal(number, _leave)
         # Imported late: it brings torch, and a misspelt flag should not wait for that.
         began_seconds = time.perf_counter()
         from gatehouse_server.app.run import run
@@ -40,6 +45,11 @@ def serve(config: Path | None, **values: Any) -> None:
     except (SettingsError, CannotStartError) as error:
         click.echo(f"gatehouse serve: {error}", err=True)
         sys.exit(EXIT_CANNOT_START)
+
+
+def _leave(number: int, frame: object) -> None:
+    """Ends the process: nothing has begun yet."""
+    os._exit(128 + number)
 
 
 def _check_folders(settings: Settings) -> None:

@@ -12,6 +12,7 @@ import click
 import structlog
 
 from gatehouse_server.settings import Settings
+from gatehouse_server.transport.server import address_of
 
 _log = structlog.get_logger(__name__)
 
@@ -28,9 +29,9 @@ def greet(
     reach, admin_reach = _reach(settings.host), _reach(settings.admin_host)
     _log.info(
         "serving",
-        grpc=f"{settings.host}:{grpc_port}",
-        admin=f"{settings.admin_host}:{admin_port}",
-        http=f"{settings.http_host}:{http_port}",
+        grpc=address_of(settings.host, grpc_port),
+        admin=address_of(settings.admin_host, admin_port),
+        http=address_of(settings.http_host, http_port),
         reachable_from=reach,
         admin_reachable_from=admin_reach,
         started_in_seconds=round(sum(start_seconds.values()), 3),
@@ -56,9 +57,9 @@ def _text(
     admin_target = "" if admin_port == 50_052 else f" --admin-target localhost:{admin_port}"
     command = _command()
     return (
-        f"\nGatehouse listens on {settings.host}:{grpc_port} (gRPC) and "
-        f"{settings.http_host}:{http_port} (HTTP), reachable from {reach};\n"
-        f"for operators on {settings.admin_host}:{admin_port} (gRPC), reachable from {admin_reach}.\n"
+        f"\nGatehouse listens on {address_of(settings.host, grpc_port)} (gRPC) and "
+        f"{address_of(settings.http_host, http_port)} (HTTP), reachable from {reach};\n"
+        f"for operators on {address_of(settings.admin_host, admin_port)} (gRPC), reachable from {admin_reach}.\n"
         "Try in another terminal:\n\n"
         f'  {command} suggest "how are you do"{target}\n'
         f"  {command} classify examples/documents.jsonl{target}\n"

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import grpc.aio
 import structlog
@@ -21,6 +20,7 @@ from gatehouse_server.app.engine_watch import until_it_fails
 from gatehouse_server.app.event_loop import name_of, new_event_loop
 from gatehouse_server.app.failure import EXIT_SOMETHING_LOST, CannotStartError
 from gatehouse_server.app.model_loading import load_models
+from gatehouse_server.app.ports import Ports, port_of
 from gatehouse_server.app.readiness import Phase, Readiness
 from gatehouse_server.app.storing import open_store
 from gatehouse_server.app.tracing import Tracing, open_tracing
@@ -35,7 +35,6 @@ from gatehouse_server.transport.http import HttpServer
 from gatehouse_server.transport.interceptor import CallInterceptor
 from gatehouse_server.transport.server import (
     ConnectionAge,
-    PortUnavailableError,
     bind,
     build_admin_server,
     build_server,
@@ -45,17 +44,9 @@ _log = structlog.get_logger(__name__)
 
 _LAST_ANSWERS_SECONDS = 1.0
 _LAST_TURN_SECONDS = 5.0
+_LAST_CALLS_SECONDS = 0.5
 _LAST_STORE_SECONDS = 10.0
 _LAST_SPANS_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """The ports that were taken."""
-
-    grpc: int
-    admin: int
-    http: int
 
 
 class Gatehouse:
@@ -99,7 +90,7 @@ class Gatehouse:
         tracing = self._tracing = open_tracing(settings, versions()["gatehouse"])
         traces = None if tracing is None else tracing.traces
         try:
-            with _port_of("--http-port"):
+            with port_of("--http-port"):
                 self._http = HttpServer(
                     host=settings.http_host,
                     port=settings.http_port,
@@ -133,9 +124,9 @@ class Gatehouse:
             admin_server = self._admin_server = build_admin_server(
                 built.admin_servicers, CallInterceptor(self._metrics.requests, self._admin_departure, traces)
             )
-            with _port_of("--port"):
+            with port_of("--port"):
                 port = bind(server, settings.host, settings.port)
-            with _port_of("--admin-port"):
+            with port_of("--admin-port"):
                 admin_port = bind(admin_server, settings.admin_host, settings.admin_port)
         except CannotStartError:
             if self._built is not None:
@@ -165,6 +156,11 @@ class Gatehouse:
         """How long each stage of the start took."""
         return self._server_metrics.start_seconds
 
+    @property
+    def changes_models(self) -> bool:
+        """Whether an operator's change of the models is under way, which may be reading one."""
+        return self._built is not None and self._built.changes.under_way
+
     async def drain(self) -> bool:
         """Lets load balancers notice, then refuses new work, finishes what runs within the grace period, answers the
         rest with Draining. Operators are answered to the end. Tells whether nothing was lost.
@@ -190,7 +186,7 @@ class Gatehouse:
         stored = await asyncio.to_thread(self._close_store, built)
         await self._departure.finished(_LAST_ANSWERS_SECONDS)
         await self._admin_departure.finished(_LAST_ANSWERS_SECONDS)
-        await self._stop_servers()
+        await self._stop_servers(grace_seconds=_LAST_CALLS_SECONDS)
         for watching in (self._watching_lag, self._watching_recent):
             if watching is not None:
                 watching.cancel()
@@ -212,6 +208,7 @@ class Gatehouse:
         if self._http is not None:
             self._http.close()
         if self._built is not None:
+            self._built.changes.close()
             self._built.executor.shutdown(wait=False, cancel_futures=True)
 
     def _close_store(self, built: Built) -> bool:
@@ -229,23 +226,13 @@ class Gatehouse:
         await self._stop_servers()
         self._failed()
 
-    async def _stop_servers(self) -> None:
-        """Ends the calls that are left, users' first."""
+    async def _stop_servers(self, grace_seconds: float | None = None) -> None:
+        """Ends the calls that are left, users' first. In the grace period clients are told to go elsewhere, and what
+        they have just begun is still answered; without one it is cut.
+        """
         for server in (self._server, self._admin_server):
             if server is not None:
-                await server.stop(grace=None)
-
-
-@contextmanager
-def _port_of(flag: str) -> Iterator[None]:
-    """Around the opening of the port that `flag` chooses. Raises CannotStartError when it is not to be had."""
-    try:
-        yield
-    except PortUnavailableError as error:
-        raise CannotStartError(
-            f"{error}. Is a server running there, or is it no address of this machine? "
-            f"Choose another with {flag} or {flag.replace('port', 'host')}"
-        ) from error
+                await server.stop(grace=grace_seconds)
 
 
 def _connection_age(settings: Settings) -> ConnectionAge | None:
@@ -294,4 +281,8 @@ async def _serve(settings: Settings, import_seconds: float) -> int:
     await time_to_leave.wait()
     nothing_lost = await gatehouse.drain()
     _log.info("stopped", nothing_lost=nothing_lost)
-    return 0 if nothing_lost else EXIT_SOMETHING_LOST
+    code = 0 if nothing_lost else EXIT_SOMETHING_LOST
+    if gatehouse.changes_models:
+        # The end of the loop waits for its threads, and so for a model to be read that nobody will use.
+        os._exit(code)
+    return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,7 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer,
 
 import structlog
 
-from gatehouse_server.transport.server import PortUnavailableError
+from gatehouse_server.transport.server import PortUnavailableError, address_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,6 +24,7 @@ Problems = Callable[[], Mapping[str, str]]
 
 _REQUEST_SECONDS = 10.0
 _LONGEST_LINE_BYTES = 65_536
+_ALL, _IPV4_ALL = "::", "0.0.0.0"
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +32,7 @@ _log = structlog.get_logger(__name__)
 class HttpServer:
     """Serves `/metrics`, `/healthz` and `/readyz` from its construction until `close`.
 
+    The host `::` stands for every address, of IPv4 as well, and of IPv4 alone on a machine without IPv6.
     Raises PortUnavailableError when the port is taken.
     """
 
@@ -50,10 +53,16 @@ class HttpServer:
         }
         try:
             self._server = make_server(
-                host, port, _router(pages), server_class=_ThreadingServer, handler_class=_Handler
+                _IPV4_ALL if host == _ALL and not socket.has_dualstack_ipv6() else host,
+                port,
+                _router(pages),
+                server_class=_ThreadingServer,
+                handler_class=_Handler,
             )
         except OSError as error:
-            raise PortUnavailableError(f"cannot listen on {host}:{port} ({error.strerror})") from error
+            raise PortUnavailableError(
+                f"cannot listen on {address_of(host, port)} ({error.strerror})"
+            ) from error
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="gatehouse-http", daemon=True)
         self._thread.start()
@@ -68,6 +77,17 @@ class HttpServer:
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Takes the address; for `::` those of IPv4 with it, whatever the machine's default is."""
+        if self.server_address[0] == _ALL:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Load balancers open connections and say nothing, and readers leave: that is no news."""

@@ -134,9 +134,14 @@ def _server(
     return server
 
 
+def address_of(host: str, port: int) -> str:
+    """As it is written, an address of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def bind(server: grpc.aio.Server, host: str, port: int) -> int:
     """Listens on `host:port` and returns the port; 0 asks for a free one. Raises PortUnavailableError."""
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = address_of(host, port)
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:
