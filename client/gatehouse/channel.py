@@ -42,6 +42,8 @@ def channel_options() -> Sequence[tuple[str, str | int]]:
         ("grpc.enable_retries", 1),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # What is to be repeated is kept until it is answered; gRPC's own limit, 256 KiB, is less than a batch may have.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
         # A connection that died silently is noticed within a minute while calls run on it. More often would
         # exceed what servers allow, and they would close the connection for it.
         ("grpc.keepalive_time_ms", 30_000),
@@ -49,7 +51,8 @@ def channel_options() -> Sequence[tuple[str, str | int]]:
         ("grpc.keepalive_permit_without_calls", 0),
         # A server that restarts is found again soon; gRPC's own cap is two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # Named after the pause, it is the least time that a connection has to come about, two round trips and more.
+        ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         # Bounded memory when the other side is slow: without these, megabytes are buffered for each stream
         # before a sender is stopped.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gatehouse import activations, failures
 from gatehouse.floats import floats
@@ -34,19 +35,18 @@ _TIERS: Mapping[int, Tier] = MappingProxyType(
     }
 )
 
+_LAST_SECOND = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
 
 def session_state(message: session_pb2.SessionState) -> SessionState:
     """Where a session stands."""
-    expires = message.expire_time
     return SessionState(
         incarnation=message.incarnation,
         revision=message.revision,
         position=message.position,
         oldest_restorable_position=message.oldest_restorable_position,
         durable_revision=message.durable_revision,
-        expire_time=datetime.fromtimestamp(expires.seconds + expires.nanos * 1e-9, UTC)
-        if message.HasField("expire_time")
-        else None,
+        expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
     )
 
 
@@ -146,3 +146,8 @@ def timing(message: online_pb2.Timing) -> Timing:
 
 def _seconds(duration: Duration) -> float:
     return duration.seconds + duration.nanos * 1e-9
+
+
+def _time(timestamp: Timestamp) -> datetime:
+    """The last one that there is stands for all later ones: to some servers sessions live for ever."""
+    return datetime.fromtimestamp(min(timestamp.seconds + timestamp.nanos * 1e-9, _LAST_SECOND), UTC)

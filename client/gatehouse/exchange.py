@@ -6,6 +6,7 @@ No I/O and no waiting; each twin guards it with its own kind of lock and brings 
 
 from __future__ import annotations
 
+import time
 from typing import Generic, TypeVar
 
 import grpc
@@ -23,6 +24,14 @@ _MAX_MESSAGE_BYTES = 512 * 1024
 # With room for what stands around it in a message of its own.
 _MAX_OPERATION_BYTES = MAX_MESSAGE_BYTES - 1024
 
+# Servers answer within milliseconds, and who waits for longer than this waits in vain most likely: a line may be dead
+# although its connection lives. It bounds what that costs, whatever the cause.
+_LONGEST_SILENCE_SECONDS = 5.0
+# Less is no sign, even if somebody's time is up: a server that collects its garbage comes back.
+_SHORTEST_SILENCE_SECONDS = 0.5
+SILENT = "nothing came over the stream any more, so it is opened again"
+"""What those are told who wait when a line is given up."""
+
 
 class StreamClosedError(RuntimeError):
     """The stream was closed before; nothing was sent."""
@@ -32,13 +41,18 @@ class StreamClosedError(RuntimeError):
 
 
 class Exchange(Generic[F]):
-    """Operations by tag. Whatever waits goes into the next message together."""
+    """Operations by tag, on one line (an opening of the stream) after the other. Whatever waits goes into the next
+    message together.
+    """
 
     def __init__(self) -> None:
         self._last_tag = 0
         # With their timeouts in seconds and their sizes in bytes.
         self._waiting: dict[int, tuple[online_pb2.SessionWrite | online_pb2.TextSuggestion, float, int]] = {}
         self._unanswered: dict[int, F] = {}
+        # Since when the line owes an answer and gives none, be it to somebody who has left meanwhile.
+        self._silent_since: float | None = None
+        self._patient = False
 
     def submit(
         self,
@@ -59,6 +73,8 @@ class Exchange(Generic[F]):
         tag = self._last_tag
         self._waiting[tag] = operation, timeout_seconds, size_bytes
         self._unanswered[tag] = future
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
         return tag
 
     def has_waiting(self) -> bool:
@@ -93,19 +109,39 @@ class Exchange(Generic[F]):
         return request
 
     def claim(self, tag: int) -> F | None:
-        """Who waits for the answer with this tag; None when nobody does any more."""
-        return self._unanswered.pop(tag, None)
+        """Who waits for the answer with this tag, which has come; None when nobody does any more."""
+        future = self._unanswered.pop(tag, None)
+        self._silent_since = time.monotonic() if self._unanswered else None
+        self._patient = False
+        return future
 
     def forget(self, tag: int) -> None:
         """Nobody waits for this answer any more."""
         self._waiting.pop(tag, None)
         self._unanswered.pop(tag, None)
 
-    def abandon(self) -> list[F]:
-        """The stream broke: everybody who waits, to be told so."""
+    def patience_seconds(self, timeout_seconds: float) -> float:
+        """How long to wait for an answer, of the time there is, before asking whether the line is silent.
+
+        All of it on a line in place of a silent one, until something came: it may be that the server needs so long.
+        """
+        return timeout_seconds if self._patient else min(timeout_seconds, _LONGEST_SILENCE_SECONDS)
+
+    def is_silent(self, waited_seconds: float) -> bool:
+        """True when nothing came while somebody waited so long. Then the line is to be given up."""
+        if self._silent_since is None:
+            return False
+        # Timers are not exact; they may be early.
+        silent_seconds = max(0.9 * waited_seconds, _SHORTEST_SILENCE_SECONDS)
+        return time.monotonic() - self._silent_since >= silent_seconds
+
+    def abandon(self, *, silent: bool = False) -> list[F]:
+        """The line broke, or was given up since it was silent: everybody who waits, to be told so."""
         left = list(self._unanswered.values())
         self._waiting.clear()
         self._unanswered.clear()
+        self._silent_since = None
+        self._patient = silent
         return left
 
 

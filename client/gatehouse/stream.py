@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
@@ -14,7 +15,7 @@ from google.rpc import status_pb2
 from gatehouse import decoding, failures, requests
 from gatehouse.calls import ResponseStream, call, insist
 from gatehouse.errors import DeadlineExceededError
-from gatehouse.exchange import Exchange, StreamClosedError, broken
+from gatehouse.exchange import SILENT, Exchange, StreamClosedError, broken
 from gatehouse.ledger import Ledger
 from gatehouse.patience import Deadline, allowed_seconds
 from gatehouse.results import Suggestions
@@ -29,8 +30,8 @@ class Stream:
 
     Whatever waits when the previous message is out goes into the next one together, without any timer. Calls
     block, so several threads are needed to have several operations under way. Of one session one operation is
-    under way at a time. When the stream breaks it is opened again, and what had no answer is repeated until
-    its deadline.
+    under way at a time. When the stream breaks, or nothing comes over it any more, it is opened again, and what
+    had no answer is repeated until its deadline.
     """
 
     def __init__(self, stub: online_pb2_grpc.OnlineServiceStub, *, timeout_seconds: float) -> None:
@@ -121,9 +122,10 @@ class Stream:
             tag = self._exchange.submit(operation, timeout_seconds, answer)
             if self._line is None:
                 self._line = self._open()
+            line = self._line
             self._changed.notify_all()
         try:
-            result = answer.wait(timeout_seconds)
+            result = self._wait(answer, line, timeout_seconds)
         finally:
             if answer.result is None:
                 with self._changed:
@@ -133,6 +135,24 @@ class Stream:
         if result.HasField("status"):
             raise failures.from_status(result.status)
         return result
+
+    def _wait(self, answer: _Answer, line: _Line, timeout_seconds: float) -> online_pb2.StreamResult | None:
+        """The answer; None when it did not come in time, or the line was given up since it was silent."""
+        end = time.monotonic() + timeout_seconds
+        remaining = timeout_seconds
+        while True:
+            patience = self._exchange.patience_seconds(remaining)
+            if (result := answer.wait(patience)) is not None:
+                return result
+            with self._changed:
+                if answer.result is None and self._exchange.is_silent(patience):
+                    line.silent = True
+            if line.silent:
+                line.call.cancel()
+                return answer.result
+            remaining = end - time.monotonic()
+            if remaining <= 0:
+                return answer.result
 
     def _open(self) -> _Line:
         line = _Line()
@@ -163,9 +183,11 @@ class Stream:
         except grpc.RpcError as error:
             status = failures.status_of(error)
         with self._changed:
+            if line.silent:
+                status = status_pb2.Status(message=SILENT)
             line.broken = True
             self._line = None
-            left = self._exchange.abandon()
+            left = self._exchange.abandon(silent=line.silent)
             self._changed.notify_all()
         for answer in left:
             answer.give(broken(status))
@@ -201,3 +223,4 @@ class _Line:
     call: ResponseStream[online_pb2.StreamResponse]
     reader: threading.Thread
     broken = False
+    silent = False

@@ -27,6 +27,7 @@ class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
         self.largest_part = 0
         self.break_after: int | None = None
         self.drains = 1
+        self.calls_to_refuse = 0
         self.transduce_options: offline_pb2.TransduceOptions | None = None
         self.reverse = False
         self.began = threading.Event()
@@ -37,6 +38,9 @@ class FakeOffline(offline_pb2_grpc.OfflineServiceServicer):
         self, request: offline_pb2.ClassifyRequest, context: grpc.ServicerContext
     ) -> offline_pb2.ClassifyResponse:
         self.calls["OfflineService.Classify"] += 1
+        if self.calls_to_refuse:
+            self.calls_to_refuse -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
         results = [self._classify(document, document.text, request.options) for document in request.documents]
         return offline_pb2.ClassifyResponse(results=results)
 

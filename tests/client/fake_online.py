@@ -21,7 +21,8 @@ class Crash(Exception):
 
 
 class FakeOnline(FakeSessionCalls, FakeGeneration):
-    """Sessions, with hooks that lose replies, refuse calls, kill the server, and keep everybody waiting.
+    """Sessions, with hooks that lose replies, refuse calls, ignore streams, kill the server, and keep everybody
+    waiting.
 
     `arrivals` has incarnation and revision of every write that came with one. `crashes` are (writes applied until
     then, newest writes lost), one after the other. `on_write` is called with each write before anything is done.
@@ -40,6 +41,7 @@ class FakeOnline(FakeSessionCalls, FakeGeneration):
         self.replies_to_lose = 0
         self.calls_to_refuse: list[Refusal] = []
         self.streams_to_break = 0
+        self.streams_to_ignore = 0
         self.lose_sessions = False
         self.durability: session_pb2.Durability.ValueType = session_pb2.DURABILITY_NONE
         self.lag_writes = 0
@@ -88,6 +90,10 @@ class FakeOnline(FakeSessionCalls, FakeGeneration):
         self, request_iterator: Iterator[online_pb2.StreamRequest], context: grpc.ServicerContext
     ) -> Iterator[online_pb2.StreamResponse]:
         self._begin("Stream", context)
+        if self.streams_to_ignore:
+            self.streams_to_ignore -= 1
+            self._ignore(context)
+            return
         for request in request_iterator:
             self._stall()
             self.stream_messages.append(len(request.operations))
@@ -99,6 +105,13 @@ class FakeOnline(FakeSessionCalls, FakeGeneration):
                 self.streams_to_break -= 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             yield online_pb2.StreamResponse(results=results)
+
+    def _ignore(self, context: grpc.ServicerContext) -> None:
+        """Reads and answers nothing, until the other side ends the call."""
+        gone = threading.Event()
+        if context.add_callback(gone.set):
+            self.waiting.release()
+            gone.wait(10)
 
     def _operate(self, operation: online_pb2.StreamOperation) -> online_pb2.StreamResult:
         try:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 from gatehouse.command.classifier_evaluation import figures_of
+from gatehouse.v1 import online_pb2
 
 from tests.client import fake_model
 from tests.client.commands import run
 from tests.client.fake_server import FakeServer
+from tests.client.fake_status import abort, refusal
 
 _SENTENCES = [
     "how are you doing today",
@@ -78,6 +84,50 @@ def test_a_server_that_goes_away_ends_the_evaluation(tmp_path: Path, server: Fak
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: no session")
     assert result.stderr.count("\n") == 1
+
+
+def test_sentences_are_read_as_they_come(tmp_path: Path, server: FakeServer) -> None:
+    """Whoever writes a pipe waits until its first sentence was read by the server, and writes the next: both count."""
+    pipe = tmp_path / "sentences.txt"
+    os.mkfifo(pipe)
+    arrived = threading.Event()
+
+    def look(write: online_pb2.SessionWrite) -> None:
+        if write.text == "are you done":
+            arrived.set()
+
+    def feed() -> bool:
+        with pipe.open("w") as sentences:
+            print("are you done", file=sentences, flush=True)
+            in_time = arrived.wait(5)
+            print("how are you", file=sentences)
+        return in_time
+
+    server.online.on_write = look
+    with ThreadPoolExecutor(1) as pool:
+        fed = pool.submit(feed)
+        result = run("evaluate", "keyboard", pipe, "--json", target=server.target)
+        assert fed.result(10)
+    assert json.loads(result.stdout)["sentences"] == 2
+
+
+def test_sessions_that_could_be_made_are_deleted_when_others_could_not(
+    tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server with room for 20 sessions is as empty afterwards as before."""
+    begin = server.online._begin
+
+    def begin_while_there_is_room(method: str, context: grpc.ServicerContext) -> None:
+        if method == "CreateSession" and len(server.online.sessions) == 20:
+            abort(context, refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", reason="SESSIONS_FULL"))
+        begin(method, context)
+
+    monkeypatch.setattr(server.online, "_begin", begin_while_there_is_room)
+    file = tmp_path / "sentences.txt"
+    file.write_text("how are you\n")
+    result = run("evaluate", "keyboard", file, target=server.target)
+    assert result.exit_code == 2
+    assert (len(server.online.deleted), server.online.sessions) == (20, {})
 
 
 def test_a_classifier_is_measured_on_labelled_rows(tmp_path: Path, server: FakeServer) -> None:

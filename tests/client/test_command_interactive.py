@@ -81,5 +81,17 @@ async def test_the_line_says_when_the_server_is_gone_and_back(server: FakeServer
     assert "back" not in _shown(line)
 
 
+async def test_bytes_that_are_no_text_are_pointed_out(server: FakeServer, client: Client) -> None:
+    """A byte typed that is not UTF-8 is told, and not sent; without it the suggestions are back."""
+    line = _line(server)
+    await line.ask(client, "how a")
+    await line.ask(client, "how \udce9")
+    assert "not valid UTF-8" in _shown(line)
+    assert "are" not in _shown(line)
+    await line.ask(client, "how a")
+    assert "are" in _shown(line)
+    assert "not valid UTF-8" not in _shown(line)
+
+
 def _shown(line: TypingLine) -> list[str]:
     return [fragment[1] for fragment in line.under_the_line()]

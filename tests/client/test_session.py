@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import pytest
-from gatehouse import errors
+from gatehouse import decoding, errors
+from gatehouse.v1 import session_pb2
 
 from tests.client import fake_model
 from tests.client.fake_server import FakeServer
@@ -177,3 +179,10 @@ def test_creation_is_repeated_under_one_request_id(client: Any, server: FakeServ
     client.session("keyboard")
     assert server.calls["OnlineService.CreateSession"] == 2
     assert len(server.online.sessions) == 1
+
+
+def test_a_session_may_live_for_ever() -> None:
+    """A server keeps idle sessions for ten thousand years: their end is told as the last second that there is."""
+    state = session_pb2.SessionState(revision=1)
+    state.expire_time.seconds = 400_000_000_000
+    assert decoding.session_state(state).expire_time == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)

@@ -17,7 +17,7 @@ from gatehouse.aio.calls import call, insist
 from gatehouse.aio.session import Session
 from gatehouse.aio.turns import Turn
 from gatehouse.errors import DeadlineExceededError
-from gatehouse.exchange import Exchange, StreamClosedError, broken
+from gatehouse.exchange import SILENT, Exchange, StreamClosedError, broken
 from gatehouse.ledger import Ledger
 from gatehouse.patience import Deadline, allowed_seconds
 from gatehouse.results import Suggestions
@@ -26,6 +26,7 @@ from gatehouse.v1 import online_pb2, online_pb2_grpc
 
 _Answer: TypeAlias = "asyncio.Future[online_pb2.StreamResult | None]"
 """None stands for an answer that did not come in time."""
+_Call: TypeAlias = aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
 
 
 class Stream:
@@ -33,8 +34,8 @@ class Stream:
 
     Whatever waits when the previous message is out goes into the next one together, without any timer. Tasks
     that run at the same time have their operations under way at the same time; of one session one operation
-    at a time. When the stream breaks it is opened again, and what had no answer is repeated until its
-    deadline.
+    at a time. When the stream breaks, or nothing comes over it any more, it is opened again, and what had no
+    answer is repeated until its deadline.
     """
 
     def __init__(self, stub: online_pb2_grpc.OnlineServiceAsyncStub, *, timeout_seconds: float) -> None:
@@ -44,7 +45,7 @@ class Stream:
         self._metadata = trace_context()
         self._exchange: Exchange[_Answer] = Exchange()
         self._changed = asyncio.Event()
-        self._line: asyncio.Task[None] | None = None
+        self._line: _Line | None = None
         self._closed = False
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
@@ -103,9 +104,9 @@ class Stream:
         self._changed.set()
         line = self._line
         if line is not None:
-            await asyncio.wait((line,), timeout=self._timeout_seconds)
-            line.cancel()
-            await asyncio.wait((line,))
+            await asyncio.wait((line.reader,), timeout=self._timeout_seconds)
+            line.reader.cancel()
+            await asyncio.wait((line.reader,))
 
     def _handle(self, ledger: Ledger) -> Session:
         return Session(
@@ -124,14 +125,17 @@ class Stream:
             raise StreamClosedError
         loop = asyncio.get_running_loop()
         future: _Answer = loop.create_future()
-        if self._line is None or self._line.done():
+        line = self._line
+        if line is None or line.reader.done():
             # Made here, so that whoever asks is told at once when the client is closed.
-            call = self._stub.Stream(metadata=self._metadata)
-            self._line = asyncio.create_task(self._run(call), name="gatehouse-stream")
+            line = self._line = _Line(self._stub.Stream(metadata=self._metadata))
+            line.reader = asyncio.create_task(self._run(line), name="gatehouse-stream")
         tag = self._exchange.submit(operation, timeout_seconds, future)
         self._changed.set()
         # A plain timer: `asyncio.timeout` costs several times as much, and this runs once for each write.
-        expiry = loop.call_later(timeout_seconds, _settle, future, None)
+        patience = self._exchange.patience_seconds(timeout_seconds)
+        end = loop.time() + timeout_seconds
+        expiry = loop.call_later(patience, self._look_after, line, future, patience, end)
         try:
             result = await future
         finally:
@@ -143,10 +147,24 @@ class Stream:
             raise failures.from_status(result.status)
         return result
 
-    async def _run(
-        self, call: aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
-    ) -> None:
+    def _look_after(self, line: _Line, future: _Answer, waited_seconds: float, end: float) -> None:
+        """An operation has waited: its line is given up if it was silent. Otherwise it waits on while it has time."""
+        if future.done():
+            return
+        loop = asyncio.get_running_loop()
+        remaining = end - loop.time()
+        silent = self._exchange.is_silent(waited_seconds)
+        if silent:
+            line.give_up()
+        if silent or remaining <= 0:
+            future.set_result(None)
+        else:
+            patience = self._exchange.patience_seconds(remaining)
+            loop.call_later(patience, self._look_after, line, future, patience, end)
+
+    async def _run(self, line: _Line) -> None:
         """One opening of the stream, until it ends. Whoever then has no answer is told so."""
+        call = line.call
         sender = asyncio.create_task(self._send(call))
         status = status_pb2.Status()
         try:
@@ -159,9 +177,10 @@ class Stream:
         except grpc.RpcError as error:
             status = failures.status_of(error)
         except asyncio.CancelledError:
-            if not self._closed:  # then it is the client that was closed, which cancels its calls
-                status = failures.client_closed_status()
-            raise
+            if not line.silent:
+                if not self._closed:  # then it is the client that was closed, which cancels its calls
+                    status = failures.client_closed_status()
+                raise
         except Exception as error:
             # No repetition mends it, as with a client that was made for another event loop: whoever waits is told.
             for future in self._exchange.abandon():
@@ -171,12 +190,12 @@ class Stream:
             self._line = None
             sender.cancel()
             call.cancel()
-            for future in self._exchange.abandon():
+            if line.silent:
+                status = status_pb2.Status(message=SILENT)
+            for future in self._exchange.abandon(silent=line.silent):
                 _settle(future, broken(status))
 
-    async def _send(
-        self, call: aio.StreamStreamCall[online_pb2.StreamRequest, online_pb2.StreamResponse]
-    ) -> None:
+    async def _send(self, call: _Call) -> None:
         try:
             while not self._closed or self._exchange.has_waiting():
                 await self._changed.wait()
@@ -195,3 +214,18 @@ def _settle(future: _Answer, result: online_pb2.StreamResult | None) -> None:
     """Tells whoever waits, if somebody still does."""
     if not future.done():
         future.set_result(result)
+
+
+class _Line:
+    """One opening of the stream."""
+
+    reader: asyncio.Task[None]
+
+    def __init__(self, call: _Call) -> None:
+        self.call = call
+        self.silent = False
+
+    def give_up(self) -> None:
+        """Ends it, since nothing comes; whoever waits is told so by the reader."""
+        self.silent = True
+        self.call.cancel()

@@ -15,6 +15,7 @@ from prompt_toolkit.layout import BufferControl, FormattedTextControl, HSplit, L
 from prompt_toolkit.layout.processors import BeforeInput
 
 from gatehouse.aio.client import Client
+from gatehouse.command.rows import is_unicode
 from gatehouse.errors import DeadlineExceededError, GatehouseError, UnavailableError
 from gatehouse.results import Suggestions
 
@@ -103,7 +104,10 @@ class TypingLine:
             self._application.invalidate()
 
     async def ask(self, client: Client, text: str) -> None:
-        """Asks what follows a text, and shows it or that the server is gone."""
+        """Asks what follows a text, and shows it or that the server is gone. Bytes that are no text are not asked."""
+        if not is_unicode(text):
+            self._answer, self._notice = None, "not valid UTF-8"
+            return
         started = time.perf_counter()
         try:
             self._answer = await client.suggest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gatehouse.aio.client import Client
@@ -12,7 +12,8 @@ from gatehouse.aio.session import Session
 from gatehouse.command.failure import Failure
 from gatehouse.command.files import InputFile
 from gatehouse.command.progress import Progress
-from gatehouse.command.rows import TEXT_COLUMNS, BadRow, Row, pick_column, rows
+from gatehouse.command.row_thread import RowThread
+from gatehouse.command.rows import TEXT_COLUMNS, BadRow, pick_column, rows
 from gatehouse.command.unusable_lines import tell_unusable
 from gatehouse.errors import InvalidInputError
 from gatehouse.models import Model, TokenInput
@@ -72,10 +73,12 @@ async def measure(
     if not model.online:
         raise Failure(f"{model.full_name} runs no sessions, so its next tokens cannot be measured")
     tally = _Tally()
-    sentences = rows(source)
+    sentences = RowThread(rows(source))
+    sessions: list[Session] = []
     async with Client(target, timeout_seconds=_TIMEOUT_SECONDS) as client, client.stream() as stream:
-        sessions = [await stream.session(model.full_name) for _ in range(_SESSIONS)]
         try:
+            for _ in range(_SESSIONS):
+                sessions.append(await stream.session(model.full_name))  # noqa: PERF401  # some, when one fails
             reader = _SentenceReader(model.tokens, tally)
             await reader.begin(sessions[0])
             async with asyncio.TaskGroup() as group:
@@ -85,6 +88,7 @@ async def measure(
             # The first sentence that fails cancels the others; its reason is the one to tell.
             raise failures.exceptions[0] from None
         finally:
+            sentences.end()
             await asyncio.gather(*(session.delete() for session in sessions), return_exceptions=True)
     if not tally.log_probabilities:
         raise Failure(f"{source.name}: has no sentence that could be read")
@@ -94,13 +98,13 @@ async def measure(
 async def _read_all(
     reader: _SentenceReader,
     session: Session,
-    sentences: Iterator[Row | BadRow],
+    sentences: RowThread,
     source: InputFile,
     text_column: str | None,
     progress: Progress,
 ) -> None:
     """Takes the next sentence that nobody has taken, until there is none."""
-    for row in sentences:
+    while (row := await sentences.next_row()) is not None:
         progress.read += 1
         try:
             if isinstance(row, BadRow):
