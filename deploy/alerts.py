@@ -50,7 +50,7 @@ def burning(objective: Objective, window: Window) -> Alert:
             f"and on (job) sum by (job) (increase({objective.counted}[{window.short}])) >= {LEAST_OPERATIONS}"
         ),
         hold=window.hold,
-        severity=window.severity,
+        severity=window.severity if objective.wakes else "ticket",
         summary=f"{objective.promise} is being missed",
         description=(
             f"{{{{ $value | humanizePercentage }}}} {objective.bad} in the last {window.long}; the objective allows "
@@ -109,8 +109,8 @@ _STATE: Final = (
         severity="ticket",
         summary="{{ $labels.model }}@{{ $labels.version }} could not be loaded",
         description=(
-            "{{ $labels.instance }} serves without it, or with what it had of it before. `gatehouse models list` tells "
-            "why, in one line."
+            "{{ $labels.instance }} serves without it, or with what it had of it before. `gatehouse status` tells why, "
+            "in one line."
         ),
     ),
     Alert(
@@ -187,7 +187,7 @@ _FULL: Final = (
         hold="10m",
         severity="ticket",
         summary="{{ $labels.instance }} has documents, and finishes none",
-        description="Sessions leave them no time, or a client does not read its results.",
+        description="Sessions leave them no time, or computing them fails.",
     ),
 )
 _STORE: Final = (

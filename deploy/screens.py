@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from deploy.objectives import OBJECTIVES
+from deploy.objectives import OBJECTIVES, OFFLINE, OFFLINE_SECONDS, ONLINE, ONLINE_SECONDS
 from deploy.panel import Panel, Query, Screen
 
 _HERE = 'instance=~"$instance"'
 _OF_MODEL = 'instance=~"$instance", model=~"$model"'
 _RATE = "[$__rate_interval]"
-_LATENCY, _AVAILABILITY = OBJECTIVES
+_LATENCY, _AVAILABILITY, _OFFLINE = OBJECTIVES
 
 
 def _quantile(q: float, metric: str, labels: str, by: str = "") -> str:
@@ -27,6 +27,15 @@ def _quantiles(metric: str, labels: str) -> tuple[Query, ...]:
     )
 
 
+def _share_within(operations: str, seconds: float) -> str:
+    """Of the operations in the range that is shown; empty where there were none, of which the share is no number."""
+    labels = f"{_HERE}, {operations}"
+    return (
+        f'sum(rate(gatehouse_result_seconds_bucket{{{labels}, le="{seconds}"}}[$__range])) '
+        f"/ sum(rate(gatehouse_result_seconds_count{{{labels}}}[$__range])) >= 0"
+    )
+
+
 UP: Final = Screen(
     question="Is it up, and honest?",
     panels=(
@@ -38,7 +47,7 @@ UP: Final = Screen(
             unit="none",
             warn=0.5,
             low_is_bad=True,
-            width=4,
+            width=3,
             height=4,
         ),
         Panel(
@@ -48,7 +57,7 @@ UP: Final = Screen(
             kind="stat",
             unit="none",
             alarm=1,
-            width=4,
+            width=3,
             height=4,
         ),
         Panel(
@@ -71,15 +80,9 @@ UP: Final = Screen(
             height=4,
         ),
         Panel(
-            title="Answers within 50 ms",
+            title=f"Answers within {1000 * ONLINE_SECONDS:g} ms",
             description="Share of writes and suggestions answered in time, in this range. 99 % is promised.",
-            queries=(
-                Query(
-                    f'sum(rate(gatehouse_result_seconds_bucket{{{_HERE}, operation=~"write|suggest", le="0.05"}}'
-                    f'[$__range])) / sum(rate(gatehouse_result_seconds_count{{{_HERE}, operation=~"write|suggest"}}'
-                    "[$__range]))"
-                ),
-            ),
+            queries=(Query(_share_within(ONLINE, ONLINE_SECONDS)),),
             kind="stat",
             unit="percentunit",
             warn=0.995,
@@ -89,13 +92,25 @@ UP: Final = Screen(
             height=4,
         ),
         Panel(
+            title=f"Documents within {OFFLINE_SECONDS:g} s",
+            description="Share that had their result so soon after they were read, in this range. 99 % is promised.",
+            queries=(Query(_share_within(OFFLINE, OFFLINE_SECONDS)),),
+            kind="stat",
+            unit="percentunit",
+            warn=0.995,
+            alarm=_OFFLINE.target,
+            low_is_bad=True,
+            width=4,
+            height=4,
+        ),
+        Panel(
             title="Models that failed",
-            description="Their folders are broken. `gatehouse models list` says what to mend.",
+            description="Their folders are broken. `gatehouse status` says what to mend.",
             queries=(Query(f"sum(gatehouse_model_failed{{{_OF_MODEL}}})"),),
             kind="stat",
             unit="none",
             warn=1,
-            width=4,
+            width=3,
             height=4,
         ),
         Panel(
@@ -104,7 +119,7 @@ UP: Final = Screen(
             queries=(Query(f"min(time() - gatehouse_serving_since_timestamp_seconds{{{_HERE}}})"),),
             kind="stat",
             unit="s",
-            width=4,
+            width=3,
             height=4,
         ),
         Panel(
@@ -474,8 +489,8 @@ EFFICIENT: Final = Screen(
             queries=(
                 Query(
                     f'sum(rate(process_cpu_seconds_total{{{_HERE}, job="gatehouse"}}{_RATE})) '
-                    f"/ (sum(rate(gatehouse_online_steps_total{{{_HERE}}}{_RATE})) "
-                    f"+ (sum(rate(gatehouse_offline_steps_total{{{_HERE}}}{_RATE})) or vector(0)))",
+                    f"/ ((sum(rate(gatehouse_online_steps_total{{{_HERE}}}{_RATE})) or vector(0)) "
+                    f"+ (sum(rate(gatehouse_offline_steps_total{{{_HERE}}}{_RATE})) or vector(0)) > 0)",
                     "seconds",
                 ),
             ),

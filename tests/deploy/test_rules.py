@@ -1,8 +1,6 @@
 """Rules and alerts: what is committed is what the code makes, Prometheus takes it, and each alert is tried."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,19 +8,10 @@ import yaml
 
 from deploy.alerts import ALERTS
 from deploy.rules import PATH, rendered
+from tests.deploy.promtool import promtool
 
 CASES = sorted(PATH.parent.glob("*.test.yml"))
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-
-
-def promtool(*arguments: str) -> str:
-    """What promtool says. It comes with Debian's `prometheus`."""
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.fail("promtool is missing: apt-get install prometheus")
-    outcome = subprocess.run([found, *arguments], capture_output=True, text=True, check=False, timeout=120)
-    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
-    return outcome.stdout
 
 
 def test_the_committed_rules_are_those_of_the_code() -> None:
@@ -44,7 +33,7 @@ def test_alerts_fire_when_they_should_and_only_then(cases: Path) -> None:
 def test_each_alert_is_seen_to_fire() -> None:
     """There is a case for each, so that one that can never fire is found."""
     tried = set(re.findall(r"\b(Gatehouse[A-Za-z]+)", _expected_to_fire()))
-    # The budgets are tried at every speed for one objective, and at one speed for the other: the code is the same.
+    # The budgets are tried at every speed for two objectives, and at one speed for the third: the code is the same.
     same = {"GatehouseAvailabilityBurnsSteadily", "GatehouseAvailabilityBurnsSlowly"}
     assert {alert.name for alert in ALERTS} - tried == same
 
