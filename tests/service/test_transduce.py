@@ -1,5 +1,6 @@
 """Transduce over the wire, by a real server: what comes is what plain torch and a search by the book find."""
 
+import itertools
 import math
 import threading
 
@@ -98,15 +99,22 @@ def test_transduced_documents_are_counted_as_documents(served, client):
 def test_a_caller_who_leaves_ends_what_was_searched_for(served, client):
     """Long searches are given up with their call, in the middle too; others are answered all the same."""
     stub = offline_pb2_grpc.OfflineServiceStub(served_channel := grpc.insecure_channel(served.target))
-    request = offline_pb2.TransduceRequest(
-        model="short",
-        documents=[offline_pb2.Document(document_id=name, text=text) for name, text in documents(200)],
-        options=offline_pb2.TransduceOptions(beam_size=32, alternatives=32, max_output_steps=512),
+    options = offline_pb2.TransduceOptions(beam_size=32, alternatives=32, max_output_steps=512)
+    requests = (  # without end, so that there always is something under way
+        offline_pb2.TransduceRequest(
+            model="short",
+            documents=[
+                offline_pb2.Document(document_id=f"{number} {name}", text=text)
+                for name, text in documents(100)
+            ],
+            options=options,
+        )
+        for number in itertools.count()
     )
     dropped = 'gatehouse_dropped_total{"cancelled"}'
     before = read_page(served.http).get(dropped, 0.0)
     with pytest.raises(grpc.RpcError) as caught:
-        list(stub.Transduce(iter([request]), timeout=0.2))
+        list(stub.Transduce(requests, timeout=0.2))
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     served_channel.close()
     wait_until(lambda: read_page(served.http).get(dropped, 0.0) > before, True)
