@@ -125,7 +125,7 @@ class Fleet:
         life = self._living.pop(number)
         life.told_to_leave = time.monotonic()
         life.exit_code = await self._replicas[number].terminate()
-        life.leaving_seconds = time.monotonic() - life.told_to_leave
+        life.left = time.monotonic()
 
     def _reload(self, number: int) -> None:
         with Operator(f"127.0.0.1:{self._ports[number][1]}") as operator:

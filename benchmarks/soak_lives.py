@@ -24,7 +24,7 @@ class Life:
     begun: float
     served: float
     told_to_leave: float | None = None
-    leaving_seconds: float | None = None
+    left: float | None = None
     exit_code: int | None = None
     resident_bytes: list[tuple[float, int]] = field(default_factory=list)
 
@@ -33,27 +33,27 @@ class Life:
         """How long it took to serve."""
         return self.served - self.begun
 
+    @property
+    def leaving_seconds(self) -> float | None:
+        """How long it took to leave."""
+        return None if self.told_to_leave is None or self.left is None else self.left - self.told_to_leave
+
     def changed(self, begun: float, ended: float) -> bool:
         """Whether it was about to start or to leave at any time between these moments."""
-        if self.begun <= ended and self.served >= begun:
-            return True
-        if self.told_to_leave is None or self.told_to_leave > ended:
-            return False
-        return self.leaving_seconds is None or self.told_to_leave + self.leaving_seconds >= begun
+        starting = self.begun <= ended and self.served >= begun
+        leaving = self.told_to_leave is not None and self.told_to_leave <= ended
+        return starting or (leaving and (self.left is None or self.left >= begun))
 
     def told(self, origin: float) -> dict[str, float | int | None]:
         """When it did what, in seconds since a moment."""
-        leaving = None if self.told_to_leave is None else round(self.told_to_leave - origin, 3)
-        left = None
-        if leaving is not None and self.leaving_seconds is not None:
-            left = round(leaving + self.leaving_seconds, 3)
-        return {
-            "replica": self.replica,
-            "begun": round(self.begun - origin, 3),
-            "served": round(self.served - origin, 3),
-            "told_to_leave": leaving,
-            "left": left,
+        moments = {
+            "begun": self.begun,
+            "served": self.served,
+            "told_to_leave": self.told_to_leave,
+            "left": self.left,
         }
+        since = {name: None if at is None else round(at - origin, 3) for name, at in moments.items()}
+        return {"replica": self.replica, **since}
 
     def growth(self, since: float) -> float | None:
         """What it held in the last third of its life, over what it held in the middle third; medians. The life counts

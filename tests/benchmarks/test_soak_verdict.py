@@ -97,7 +97,13 @@ def life(replica: int, *, exit_code: int = 0, growth: float = 1.0, seconds: int 
     """A process that holds a megabyte, and from two thirds of its life on that times its growth."""
     held = [(float(at), int(1e6 * (growth if at > 2 * seconds / 3 else 1.0))) for at in range(seconds + 1)]
     return Life(
-        replica=replica, begun=-1, served=0, leaving_seconds=0.5, exit_code=exit_code, resident_bytes=held
+        replica=replica,
+        begun=-1,
+        served=0,
+        told_to_leave=seconds,
+        left=seconds + 0.5,
+        exit_code=exit_code,
+        resident_bytes=held,
     )
 
 
@@ -128,7 +134,7 @@ def test_what_users_saw_of_their_tapes_counts(soaked, folder, flaw) -> None:
 
 def test_slow_writes_are_told_with_what_servers_did_meanwhile(soaked, folder) -> None:
     """The slowest first, each with the processes that started or left at that time."""
-    soaked.lives[1].told_to_leave = 100.0
+    soaked.lives[1].told_to_leave, soaked.lives[1].left = 100.0, 100.5
     soaked.lives[2].begun, soaked.lives[2].served = 90.0, 94.0
     soaked.users[0]["slow"] = [
         {"begun": 50.0, "ended": 53.0},

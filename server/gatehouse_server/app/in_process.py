@@ -112,9 +112,8 @@ class DocumentClassifier:
             self._lane.accept(tickets, answers)
             while self._lane.has_work():
                 self._lane.run(answers)
-        except (
-            BaseException
-        ):  # a notebook's cell that is interrupted: the next call must not answer its texts
+        except BaseException:
+            # A notebook's cell was interrupted, say: the next call must not answer its texts.
             self._lane.abandon([])
             raise
         return answers

@@ -148,8 +148,8 @@ class Lines:
             step = running.send(value) if failure is None else running.throw(failure)
         except StopIteration as finished:
             self._settle(line, finished.value)
-        except BaseException as failure:
-            self._settle(line, as_defect(failure))
+        except BaseException as error:
+            self._settle(line, as_defect(error))
         else:
             if isinstance(step, Job):
                 line.job = step
