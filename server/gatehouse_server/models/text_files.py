@@ -1,6 +1,8 @@
 """The files of a model folder that concern text: its tokenizers, display forms and blocked words."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -32,7 +34,7 @@ def text_codec(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> T
     _check_vocabulary(path / name, tokenizer, config.input.vocabulary_size, "input.vocabulary_size")
     _check_unknown_characters(path / name, tokenizer)
     display, blocked = _display(path, contents), _blocked(path, contents)
-    try:
+    with _tokens_of(path, name, "input"):
         return TextCodec(
             tokenizer,
             unknown_token=config.input.unknown_token,
@@ -41,12 +43,6 @@ def text_codec(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> T
             display=display,
             blocked=blocked,
         )
-    except ValueError as error:
-        raise ModelFolderError(
-            path / "config.json", f"input.{error}", f"name a token that {name} has"
-        ) from error
-    except BaseException as failure:
-        raise _unusable(path / name, as_defect(failure)) from failure
 
 
 def output_text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> OutputText | None:
@@ -62,19 +58,13 @@ def output_text(path: Path, config: ModelConfig, contents: dict[str, bytes]) -> 
         return None
     tokenizer, written = _tokenizer(path, name, contents), config.decoder.input
     _check_vocabulary(path / name, tokenizer, written.vocabulary_size, "decoder.input.vocabulary_size")
-    try:
+    with _tokens_of(path, name, "decoder.input"):
         return OutputText(
             tokenizer,
             start_token=written.start_token,
             end_token=written.end_token,
             unknown_token=written.unknown_token,
         )
-    except ValueError as error:
-        raise ModelFolderError(
-            path / "config.json", f"decoder.input.{error}", f"name a token that {name} has"
-        ) from error
-    except BaseException as failure:
-        raise _unusable(path / name, as_defect(failure)) from failure
 
 
 def _tokenizer(path: Path, name: str, contents: dict[str, bytes]) -> Tokenizer:
@@ -92,12 +82,22 @@ def _tokenizer(path: Path, name: str, contents: dict[str, bytes]) -> Tokenizer:
         ) from failure
 
 
-def _unusable(file: Path, error: Exception) -> ModelFolderError:
-    return ModelFolderError(
-        file,
-        f"fails at its own tokens ({type(error).__name__}: {error})",
-        "use the tokenizer that the model was trained with, undamaged",
-    )
+@contextmanager
+def _tokens_of(path: Path, name: str, field: str) -> Iterator[None]:
+    """Around what looks up the tokens that `field` of config.json names. Raises ModelFolderError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ModelFolderError(
+            path / "config.json", f"{field}.{error}", f"name a token that {name} has"
+        ) from error
+    except BaseException as failure:
+        defect = as_defect(failure)
+        raise ModelFolderError(
+            path / name,
+            f"fails at its own tokens ({type(defect).__name__}: {defect})",
+            "use the tokenizer that the model was trained with, undamaged",
+        ) from failure
 
 
 def _check_vocabulary(path: Path, tokenizer: Tokenizer, expected: int, key: str) -> None:
